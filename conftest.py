@@ -18,7 +18,7 @@ _running = ExitStack()
 
 
 def _with_exchange(namespace: dict[str, Any]) -> None:
-    """README talks to an exchange: the embedded one, where any key is welcome."""
+    """The quickstart talks to an exchange: the embedded one, where any key is welcome."""
     from bitget_proto import CancelOrder, Credentials
     from bitget_proto.testing import ScriptedExchange
     from bitget_transports.exchange import exchange_in_thread
@@ -36,14 +36,19 @@ def _without(namespace: dict[str, Any]) -> None:  # noqa: ARG001 - Sybil passes 
 _parsers: Sequence[Callable[[Document], Iterable[Region]]] = [PythonCodeBlockParser(), SkipParser()]
 
 pytest_collect_file = (
-    Sybil(parsers=_parsers, patterns=["README.md"], setup=_with_exchange, teardown=_without)
-    + Sybil(parsers=_parsers, patterns=["docs/*.md"])
+    Sybil(
+        parsers=_parsers,
+        patterns=["docs/quickstart.md"],
+        setup=_with_exchange,
+        teardown=_without,
+    )
+    + Sybil(parsers=_parsers, patterns=["README.md", "docs/*.md"], excludes=["docs/quickstart.md"])
 ).pytest()
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
-    """With `pytest -n 2` each test goes to whoever is free; the snippets of a page, which build on each other, to one process.
+    """With `pytest -n 2` each test goes to the next free process; the snippets of a page, which build on each other, go to one.
 
     (A mark `xdist_group` would say so too, if pytest-xdist 3.8 could change the names of tests under pytest 9.2.)
     """

@@ -46,7 +46,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def package(session: nox.Session) -> None:
-    """Build both archives, compare them with git, and use the wheel alone and with each extra.
+    """Build both archives, check them, and use the wheel alone and with each extra.
 
     `nox -s package -- lowest` runs the tests with the lowest version of each dependency instead.
     """
@@ -63,7 +63,10 @@ def package(session: nox.Session) -> None:
     session.run("python", "-m", "build", "--outdir", str(dist), silent=True)
     archives = [str(path) for path in sorted(dist.iterdir())]
     session.run("python", "-m", "tests.package.contents", *archives)
+    session.run("twine", "check", "--strict", *archives)
+    session.run("validate-pyproject", "pyproject.toml")
     (wheel,) = dist.glob("*.whl")
+    session.run("check-wheel-contents", str(wheel))
     session.install("--force-reinstall", str(wheel))
     session.run("python", "-m", "tests.package.extras", str(wheel))
 

@@ -4,18 +4,35 @@
 - The replies are prepared in advance for all sides. The floor makes its own ids, as `Connection`
   does.
 - Rate limit and in-flight limit are off; otherwise they would dominate.
+
+Also `Reconciler.track`, for outcomes of different orders while pushes arrive. Its floor keeps each
+outcome and its deadline by hand.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from heapq import heappush
 
+import attrs
 import orjson
 
 from benchmarks.frames import HEAD, ORDER, ORDER_ID, TAIL
 from benchmarks.sides import Group, Side, Target, Turn, timed
-from bitget_proto import Codec, Config, Connection, Engine, SignedLogin, Wait
+from bitget_proto import (
+    Accepted,
+    CancelOrder,
+    Codec,
+    Config,
+    Connection,
+    Engine,
+    Outcome,
+    Reconciler,
+    ReconcilerConfig,
+    SignedLogin,
+    Wait,
+)
 
 BY_HAND = "orjson.dumps, orjson.loads, dict pop"
 UNPACED = Config(messages_per_second=None, max_in_flight=None, id_prefix="")
@@ -28,6 +45,7 @@ _TICK = 1e-5
 def groups() -> Iterator[Group]:
     yield Group(name="cycle", sides=_engines)
     yield Group(name=f"cycle, {_MANY:,} in flight", sides=_in_flight)
+    yield Group(name="track", sides=_tracks)
 
 
 def _engines(_: ExitStack) -> list[Side]:
@@ -77,6 +95,69 @@ def ready(engine: Engine, in_flight: int, config: Config = UNPACED) -> Connectio
     assert isinstance(connection.poll(0.0), Wait)
     assert connection.in_flight == in_flight
     return connection
+
+
+@attrs.define(eq=False)
+class _Waiting:
+    """An order that waits for its end, by hand."""
+
+    outcome: Outcome
+    deadline: float
+    filled: None = None
+
+
+def _tracks(_: ExitStack) -> list[Side]:
+    hand = "objects in a dict and a heap, by hand"
+    return [
+        Side(name=hand, turn=timed(_tracked_by_hand)),
+        Side(name="Reconciler.track", turn=timed(_tracked), floor=hand, target=Target(8.0, 5.0)),
+    ]
+
+
+def outcomes(count: int) -> list[Accepted]:
+    """Return the outcomes of different orders."""
+    return [
+        Accepted(
+            str(number),
+            CancelOrder("BTCUSDT", str(int(ORDER_ID) + number)),
+            0.0, 0.0, 0.0,
+            exchange_ts=1763958928351,
+        )
+        for number in range(count)
+    ]  # fmt: skip
+
+
+def following(most: int) -> Reconciler:
+    """Return a reconciler to which pushes arrive, and that tracks at most so many orders."""
+    reconciler = Reconciler(ReconcilerConfig(max_tracked=most))
+    reconciler.up(0.0)
+    return reconciler
+
+
+def _tracked_by_hand(count: int) -> Callable[[], object]:
+    due, waiting = outcomes(count), dict[str | None, _Waiting]()
+    deadlines: list[tuple[float, str]] = []
+
+    def run() -> None:
+        now = 0.0
+        for outcome in due:
+            now += _TICK
+            waiting[outcome.order.order_id] = _Waiting(outcome, now + 60.0)
+            heappush(deadlines, (now + 60.0, outcome.id))
+
+    return run
+
+
+def _tracked(count: int) -> Callable[[], object]:
+    due, track = outcomes(count), following(count).track
+
+    def run() -> None:
+        now = 0.0
+        for outcome in due:
+            now += _TICK
+            track(outcome, now)
+
+    return run
 
 
 class _Replies:

@@ -1,4 +1,4 @@
-"""The memory of a cancel in flight, an idle session and an open channel.
+"""The memory of a cancel in flight, a tracked order, an idle session and an open channel.
 
 - Python objects are measured by tracemalloc, over many of them, without those that existed before
   the first one: classes, codec, config.
@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from functools import partial
 
 from benchmarks.channels import bytes_per_channel
-from benchmarks.cycles import UNPACED, ready
+from benchmarks.cycles import UNPACED, following, outcomes, ready
 from benchmarks.frames import LOGGED_IN, ORDER, ORDER_ID
 from benchmarks.sides import Group, Target, Weight
 from bitget_proto import (
@@ -41,6 +41,7 @@ _TARGET, _IN_A_SESSION = Target(1024, 500), Target(1200, 1000)
 
 def groups() -> Iterator[Group]:
     yield Group(name="memory, a cancel in flight", sides=_cancels)
+    yield Group(name="memory, an order of a Reconciler", sides=_orders)
     yield Group(name="memory, an idle session", sides=_sessions)
     yield Group(name="memory, an open channel of a process", sides=_channels)
 
@@ -59,6 +60,12 @@ def _cancels(_: ExitStack) -> list[Weight]:
             weigh=partial(_each, _in_session),
             target=_IN_A_SESSION,
         ),
+    ]
+
+
+def _orders(_: ExitStack) -> list[Weight]:
+    return [
+        Weight(name="tracked, beside its outcome", weigh=partial(_each, tracked), target=_TARGET)
     ]
 
 
@@ -136,6 +143,20 @@ def _in_session(count: int) -> Callable[[], object]:
             # Different orders: a session sends one cancel a second for the same order.
             session.cancel(CancelOrder("BTCUSDT", str(int(ORDER_ID) + number)), 0.0)
             assert isinstance(session.poll(0.0), LinkTransmit)
+
+    return take
+
+
+# --- orders of a reconciler ---
+
+
+def tracked(count: int) -> Callable[[], object]:
+    due, reconciler = outcomes(count), following(count)
+
+    def take() -> None:
+        for outcome in due:
+            reconciler.track(outcome, 0.0)
+            assert isinstance(reconciler.poll(0.0), Wait)
 
     return take
 

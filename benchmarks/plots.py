@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ _FLOOR, _OURS, _OTHERS = "#b8bec8", "#1f6feb", "#d99a2b"
 _STYLE = {
     "svg.hashsalt": "bitget-proto",
     "svg.fonttype": "none",
-    "font.size": 9,
+    "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
 }
@@ -61,32 +62,35 @@ def _shown(name: str, groups: tuple[str, ...], results: Sequence[Result]) -> lis
 
 
 def _bars(results: Sequence[Result], title: str, file: Path, *, megabytes: bool) -> None:
+    # A row is a heading, the name of a group, or a bar.
+    rows: list[str | Result] = []
+    for group, members in groupby(results, key=lambda result: result.group):
+        rows += [group, *members]
     # Any, because matplotlib's annotations are incomplete.
     figure: Any = import_module("matplotlib.figure").Figure(
-        figsize=(8, 0.8 + 0.22 * len(results)), layout="constrained"
+        figsize=(8, 0.7 + 0.2 * len(rows)), layout="constrained"
     )
     axes = figure.subplots()
-    values = [
-        (result.megabytes_per_second or 0.0) if megabytes else result.median * 1e6
-        for result in results
-    ]
-    errors = [value * result.spread / 2 for value, result in zip(values, results, strict=True)]
-    places = range(len(results))
-    axes.barh(
-        places,
-        values,
-        xerr=errors,
-        color=[_color_of(result) for result in results],
-        ecolor="#444444",
-    )
-    axes.set_yticks(places, [f"{result.group}: {result.name}" for result in results])
-    axes.invert_yaxis()
-    for place, value in zip(places, values, strict=True):
+    for place, row in enumerate(rows):
+        if isinstance(row, str):
+            axes.annotate(
+                row, (0, place), xytext=(-8, 0), xycoords=("axes fraction", "data"),
+                textcoords="offset points", ha="right", va="center", weight="bold",
+            )  # fmt: skip
+            continue
+        value = (row.megabytes_per_second or 0.0) if megabytes else row.median * 1e6
+        error = value * row.spread / 2
+        axes.barh(place, value, xerr=error, color=_color_of(row), ecolor="#444444")
         axes.annotate(
-            f"{value:,.3g}", (value, place), xytext=(6, 0), textcoords="offset points", va="center"
-        )
+            f"{value:,.3g}", (value + error, place), xytext=(6, 0), textcoords="offset points",
+            va="center",
+        )  # fmt: skip
+    places = [place for place, row in enumerate(rows) if not isinstance(row, str)]
+    axes.set_yticks(places, [row.name for row in rows if not isinstance(row, str)])
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.margins(x=0.12)
-    axes.set_title(title, loc="left")
+    figure.suptitle(title, x=0.01, ha="left", weight="bold")
     figure.savefig(file, metadata={"Date": None})
 
 

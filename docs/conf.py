@@ -6,6 +6,7 @@ In docstrings, `names` in single backticks become links if the reference has the
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from enum import Enum, EnumType
@@ -16,33 +17,43 @@ from typing import Any, get_args
 
 from bitget_proto import __version__
 
+sys.path.insert(0, str(Path(__file__).parent))
+
 project = "bitget-proto"
 author = "The bitget-proto developers"
 copyright = "2026, the bitget-proto developers"
 release = version = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinxcontrib.mermaid"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.linkcode", "sphinx_copybutton"]
 exclude_patterns = ["_build"]
 nitpicky = True
 
 # --- the pages ---
 
+_ROOT = Path(__file__).parents[1]
 _REPOSITORY = "https://github.com/bitget-proto/bitget-proto/blob/main"
 
 myst_enable_extensions = ["attrs_inline"]
-myst_fence_as_directive = ["mermaid"]  # GitHub's syntax for a diagram
 myst_heading_anchors = 3
-mermaid_version = "11.12.1"
-mermaid_fullscreen = False
+copybutton_exclude = ".linenos, .gp, .go"  # neither prompts nor output
 
 html_theme = "furo"
 html_title = f"bitget-proto {release}"
+html_theme_options = {
+    "source_repository": "https://github.com/bitget-proto/bitget-proto/",
+    "source_branch": "main",
+    "source_directory": "docs/",
+}
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_favicon = "_static/favicon.svg"
 html_copy_source = False
 html_show_sphinx = False
 
 # --- the reference ---
 
 autodoc_member_order = "bysource"
+toc_object_entries_show_parents = "hide"
 autodoc_default_options = {"members": True, "undoc-members": True}
 autodoc_typehints_format = "short"
 python_use_unqualified_type_names = True
@@ -218,9 +229,49 @@ def _to_repository(app: Any, page: str, source: list[str]) -> None:
     source[0] = _OUTSIDE.sub(absolute, source[0])
 
 
+_DIAGRAM = re.compile(r"^```mermaid\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def _draw_diagrams(_app: Any, _page: str, source: list[str]) -> None:
+    """Draw state diagrams here: Mermaid would need the network to draw them in the browser."""
+    draw: Any = import_module("state_diagrams").state_diagram
+    source[0] = _DIAGRAM.sub(lambda found: f"```{{raw}} html\n{draw(found[1])}\n```", source[0])
+
+
+def linkcode_resolve(domain: str, info: dict[str, str]) -> str | None:
+    """Return the address of the source of a documented object; None for a constant or field."""
+    found: Any = import_module(info["module"]) if domain == "py" and info["module"] else None
+    for name in info["fullname"].split("."):
+        found = getattr(found, name, None)
+    if isinstance(found, property):
+        found = found.fget
+    if not (inspect.isclass(found) or inspect.isroutine(found)):
+        return None
+    found = inspect.unwrap(found)
+    try:
+        file = Path(inspect.getsourcefile(found) or "").resolve()
+        lines, first = inspect.getsourcelines(found)
+    except (OSError, TypeError):  # made by attrs, or by an enum
+        return None
+    if not file.is_relative_to(_ROOT):
+        return None
+    place = f"{file.relative_to(_ROOT).as_posix()}#L{first}-L{first + len(lines) - 1}"
+    return f"{_REPOSITORY}/{place}"
+
+
+def _check_inventory(_app: Any, env: Any) -> None:
+    """Warn of a public name without an entry: other projects could not link to it."""
+    known = set(env.domains["py"].objects)
+    if missing := sorted(set(_HOMES.values()) - known - {"bitget_proto.__version__"}):
+        logger: Any = import_module("sphinx.util.logging").getLogger(__name__)
+        logger.warning("docs/reference.rst has no entry for %s", ", ".join(missing))
+
+
 def setup(app: Any) -> None:
     """Connect the handlers; called by Sphinx."""
+    app.connect("env-check-consistency", _check_inventory)
     app.connect("source-read", _to_repository)
+    app.connect("source-read", _draw_diagrams)
     app.connect("autodoc-process-docstring", _to_rest)
     app.connect("autodoc-skip-member", _skip_member)
     app.connect("autodoc-process-signature", _without_signature)

@@ -29,6 +29,7 @@ from bitget_proto.testing.__main__ import main as conformance
 from bitget_transports.cli import _demo, _orders, _traces
 from bitget_transports.cli._arguments import parser
 from bitget_transports.cli._keys import VARIABLES
+from bitget_transports.cli._profiles import apply
 from bitget_transports.cli._screen import Column, Screen, console
 from bitget_transports.cli._stop import Stop
 from bitget_transports.cli._timeline import timeline
@@ -56,7 +57,9 @@ class Terminal:
 
     def ran(self, run: Callable[..., int], *arguments: str) -> None:
         """Run a command as `bitget-cancel` does, and record its output."""
-        run(parser().parse_args(arguments), self.screen, Stop())
+        given = parser().parse_args(arguments)
+        apply(given, {})
+        run(given, self.screen, Stop())
 
     def svg(self, name: str) -> str:
         """Return the recorded output as SVG, without web fonts; `name` is the prefix of its ids."""

@@ -30,6 +30,8 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
+
 from bitget_proto import (
     Accepted,
     Budget,
@@ -41,10 +43,12 @@ from bitget_proto import (
     Config,
     Connection,
     Credentials,
+    DeadMan,
     Dialect,
     InstType,
     Lease,
     LoginRejected,
+    NotRenewed,
     OneOrder,
     OpenOrders,
     Reconciler,
@@ -52,10 +56,12 @@ from bitget_proto import (
     RestCodec,
     Session,
     SessionConfig,
+    Stopped,
     Trace,
     Unresolved,
     Wait,
     WhyClosed,
+    WhyNotRenewed,
     WhyUnresolved,
     record,
     replay,
@@ -85,6 +91,7 @@ from bitget_transports._driver.connect_errors import (
     took_too_long,
 )
 from bitget_transports._driver.errors import _LOGIN_HINTS, _UPGRADE_HINTS
+from bitget_transports._driver.guard import GuardDriver, _failure
 from bitget_transports._driver.log import ChannelLog
 from bitget_transports._driver.proxy import Proxy, unless_connected
 from bitget_transports._driver.reporter import Reporter
@@ -117,6 +124,13 @@ Ends = TypeVar("Ends", Connection, Session)
 
 
 # --- the core ---
+
+
+def asked_countdown() -> DeadMan:
+    """Return a dead man's switch that has sent its first request."""
+    man = DeadMan()
+    man.poll(0.0)
+    return man
 
 
 def asked() -> Lease:
@@ -297,6 +311,14 @@ CORE: list[Provoke] = [
     lambda: RestCodec("v3"),  # type: ignore[arg-type]
     lambda: RestCodec().look_up(WRONG),
     lambda: RestCodec().look_up(OpenOrders(InstType.MARGIN)),
+    lambda: RestCodec().cancel_by_symbol(InstType.USDT_FUTURES, "BTCUSDT"),
+    lambda: RestCodec().cancel_by_symbol(InstType.SPOT, None),
+    lambda: RestCodec(Dialect.UNIFIED).cancel_by_symbol(None, "BTCUSDT"),
+    lambda: RestCodec().countdown(30),
+    lambda: RestCodec("unified").countdown(4),
+    lambda: DeadMan(61),
+    lambda: DeadMan().failed(1, "timeout", 0.0),
+    lambda: asked_countdown().failed(1, WRONG, 0.0),
     lambda: sign_request(KEY, WRONG, 1),
     lambda: sign_request(KEY, RestCodec().server_time(), 1_763_958_366),
     lambda: Codec().encode_subscribe([]),
@@ -485,6 +507,17 @@ def ended(why: WhyClosed, detail: str) -> Provoke:
 
 NUMBERS = (EMFILE, ENFILE, EACCES, EPERM, ENETUNREACH, EHOSTUNREACH, ETIMEDOUT, EADDRNOTAVAIL)
 
+UNARMED = (
+    (WhyNotRenewed.REFUSED, "40084"), (WhyNotRenewed.REFUSED, "25008"), (WhyNotRenewed.LATE, None),
+)  # fmt: skip
+
+
+def still_on() -> None:
+    driver = GuardDriver(ACCOUNT, 30, True, None)
+    driver.stopped = Stopped(disarmed=False, detail="no answer within 5.0 s")
+    driver.check_stopped()
+
+
 DIALS: list[Provoke] = [
     *map(url, (WRONG, "wss://a:b@c/", "http://127.0.0.1/", "wss://[", "wss://a b", "wss://1.2.3", "wss://a:0", "ws://example.org")),
     url(LIVE, WRONG),
@@ -495,6 +528,11 @@ DIALS: list[Provoke] = [
     lambda: check_rest(print, orders=False),
     lambda: check_rest(None, orders=WRONG),
     lambda: check_rounds(0),
+    lambda: GuardDriver(ACCOUNT, 30, WRONG, None),
+    lambda: GuardDriver(ACCOUNT, 30, True, None).guard.check(),
+    lambda: GuardDriver(ACCOUNT, 30, True, None).check_stopped(),
+    still_on,
+    *(raising(_failure(NotRenewed(why=why, detail="a reason", code=code), 3)) for why, code in UNARMED),
     lambda: Confirmer(ACCOUNT, Dialect.CLASSIC).read(OneOrder(ORDER), WRONG),
     lambda: Account.of(KEY, LIVE, None, WRONG, allow_plaintext=False),
     lambda: Account.of(KEY, LIVE, None, lambda: WRONG.__class__, allow_plaintext=False),
@@ -575,6 +613,25 @@ COMMANDS: list[tuple[Callable[[list[str]], int], str]] = [
     (command, "orders --instrument BTCUSDT --credentials keys.toml --remaining there.jsonl 1"),
     (command, "orders --instrument BTCUSDT --credentials keys.toml --remaining nowhere/left 1"),
     (command, "orders --instrument BTCUSDT --credentials keys.toml --url ws://127.0.0.1:1 1"),
+    (command, "all"),
+    (command, "all --instrument BTC/USDT"),
+    (command, "all --instrument BTCUSDT --credentials keys.toml"),
+    (command, "orders --profile desk --instrument BTCUSDT 1"),
+    (command, "orders --profile desk --config latin.toml --instrument BTCUSDT 1"),
+    (command, "orders --profile desk --config long.txt --instrument BTCUSDT 1"),
+    (command, "orders --profile desk --config broken.toml --instrument BTCUSDT 1"),
+    (command, "orders --profile desk --config half.toml --instrument BTCUSDT 1"),
+    (command, "orders --profile else --config desk.toml --instrument BTCUSDT 1"),
+    (command, "orders --profile typo --config desk.toml --instrument BTCUSDT 1"),
+    (command, "orders --profile wrong --config desk.toml --instrument BTCUSDT 1"),
+    (command, "orders --profile named --config desk.toml --instrument BTCUSDT 1"),
+    (command, "orders --profile proxied --config desk.toml --instrument BTCUSDT 1"),
+    (command, "orders --profile both --config desk.toml --instrument BTCUSDT 1"),
+    (command, "orders --profile part --config desk.toml --instrument BTCUSDT 1"),
+    (command, "orders --config desk.toml --instrument BTCUSDT 1"),
+    (command, "--profile desk demo"),
+    (command, "guard --countdown 4"),
+    (command, "guard --url wss://ws.bitget.com/v2/ws/private"),
     (command, "replay no-such-file"),
     (command, "replay there.jsonl"),
     (command, "replay --jsn there.jsonl"),
@@ -591,6 +648,8 @@ FILES = {
     "attempts.csv": b"order_id,attempts\n1,x\n", "left.jsonl": b'{"order_id":"1","attempts":1}\n',
     "refused.json": b'{"code":"40009","msg":"sign signature error","data":null}',
     "half.toml": b'api_key = "k"\n', "broken.toml": b'api_key = "k"\nsecret = k\n',
+    "desk.toml": b'[typo]\nacount = "unified"\n[wrong]\naccount = "v3"\n[named]\nsecret_env = "hush"\n'
+    b'[proxied]\nproxy = "http://user:hush@x"\n[both]\nurl = "wss://x/"\ndemo_trading = true\n[part]\nsecret_env = "A"\n',
     "keys.toml": b'api_key = "k"\nsecret = "s"\npassphrase = "p"\n',
 }  # fmt: skip
 
@@ -603,7 +662,13 @@ class Terminal(StringIO):
 
 def stderr_of(run: Callable[[list[str]], int], line: str) -> str:
     """The standard error of a command, and its exit code."""
-    with redirect_stdout(Terminal()), redirect_stderr(Terminal()) as said:
+    with (
+        redirect_stdout(Terminal()),
+        redirect_stderr(Terminal()) as said,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr("sys.stdin", StringIO())
+        patch.setenv("XDG_CONFIG_HOME", "/etc/xdg")
         code = run(line.split())
     lines = [text for text in said.getvalue().splitlines() if not text.startswith(("usage:", "  "))]
     assert code != 0
@@ -734,6 +799,8 @@ NOT_SHOWN = {
         "the channel is in use, by another thread or by the code that this call interrupts: allow one "
         "caller at a time"
     ),
+    ", not yes: nothing was sent",
+    "the answer was ",
     "the proxy of the client did not connect to ",
     "these outcomes are already awaited by another task: call cancel_many in each task",
     "tls was given with a client, which has its own: create the client with verify=tls",

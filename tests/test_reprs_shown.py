@@ -67,6 +67,7 @@ SAMPLES: dict[str, Any] = {
     "question": OneOrder(CancelOrder("BTCUSDT", order_id="1376695893517410304")),
     "method": "GET", "path": "/api/v2/public/time", "updates": (), "accepted": True,
     "place": "1795982145681383/1795982147935304", "request": RestRequest(method="POST", path="/api/v3/trade/cancel-order"),
+    "disarmed": True, "seconds": 30, "timeout": 5.0,
 }  # fmt: skip
 """Values of required fields, by name; for an enum its first member."""
 
@@ -79,6 +80,7 @@ MADE: dict[str, object] = {
     "Session": Session(jitter=lambda: 0.5), "Reconciler": Reconciler(),
     "ExchangeConnection": ExchangeConnection(), "StrictConnection": StrictConnection(),
     "Lease": import_module("bitget_proto").Lease(Budget(10)),
+    "DeadMan": import_module("bitget_proto").DeadMan(30),
     "StrictSession": StrictSession(jitter=lambda: 0.5),
     "Pair": Pair(), "SessionPair": SessionPair(), "VirtualClock": VirtualClock(), "CancelOrder": SAMPLES["order"],
     "Hangup": import_module("bitget_proto").Hangup(code=1000, reason="asked"),
@@ -90,7 +92,14 @@ MADE: dict[str, object] = {
 }  # fmt: skip
 """Classes that are no plain values, or have a repr of their own."""
 
-WITHOUT = {"Channel", "DriverUnderTest", "Opener", "SessionChannel", "SessionDriverUnderTest"}
+WITHOUT = {
+    "Channel",
+    "DriverUnderTest",
+    "Guard",
+    "Opener",
+    "SessionChannel",
+    "SessionDriverUnderTest",
+}
 """A protocol, and classes that only a running transport instantiates."""
 
 

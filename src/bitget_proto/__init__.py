@@ -76,6 +76,16 @@ from ._wire.messages import (
 )
 
 if TYPE_CHECKING:
+    from ._machine.dead_man import (
+        Armed,
+        DeadMan,
+        DeadManOutput,
+        Lapsed,
+        NotRenewed,
+        SetCountdown,
+        Stopped,
+        WhyNotRenewed,
+    )
     from ._machine.lease import Ask, Granted, Lease, LeaseOutput, StoreDown, StoreUp
     from ._machine.reconciler import Reconciler
     from ._machine.reconciler_config import ReconcilerConfig
@@ -117,6 +127,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Accepted",
+    "Armed",
     "Ask",
     "Budget",
     "CallerError",
@@ -128,6 +139,8 @@ __all__ = [
     "Config",
     "Connection",
     "Credentials",
+    "DeadMan",
+    "DeadManOutput",
     "Dial",
     "Dialect",
     "Difference",
@@ -144,6 +157,7 @@ __all__ = [
     "Granted",
     "Hangup",
     "InstType",
+    "Lapsed",
     "LateReply",
     "Lease",
     "LeaseOutput",
@@ -161,6 +175,7 @@ __all__ = [
     "NoRoom",
     "NoSuchOrder",
     "NotFound",
+    "NotRenewed",
     "OneOrder",
     "OpenOrders",
     "OrderHistory",
@@ -189,9 +204,11 @@ __all__ = [
     "SessionEvent",
     "SessionOutput",
     "SessionState",
+    "SetCountdown",
     "SignedLogin",
     "State",
     "StillOpen",
+    "Stopped",
     "StoreDown",
     "StoreUp",
     "SubscribeRefused",
@@ -210,6 +227,7 @@ __all__ = [
     "Wait",
     "WhyClosed",
     "WhyEnded",
+    "WhyNotRenewed",
     "WhyUnknown",
     "WhyUnrecognised",
     "WhyUnresolved",
@@ -224,8 +242,11 @@ __all__ = [
 ]
 
 _LAZY = MappingProxyType({
+    "Armed": "._machine.dead_man",
     "Cancelled": "._values.finals",
     "Ask": "._machine.lease",
+    "DeadMan": "._machine.dead_man",
+    "DeadManOutput": "._machine.dead_man",
     "Dial": "._machine.session_events",
     "Difference": "._trace.replay",
     "Down": "._machine.session_events",
@@ -234,6 +255,7 @@ _LAZY = MappingProxyType({
     "Filled": "._values.finals",
     "Final": "._values.finals",
     "Granted": "._machine.lease",
+    "Lapsed": "._machine.dead_man",
     "Lease": "._machine.lease",
     "LeaseOutput": "._machine.lease",
     "LinkClosed": "._machine.session_events",
@@ -241,6 +263,7 @@ _LAZY = MappingProxyType({
     "LinkTransmit": "._machine.session_events",
     "LookUp": "._values.finals",
     "NotFound": "._values.finals",
+    "NotRenewed": "._machine.dead_man",
     "Policy": "._machine.session_config",
     "Reconciler": "._machine.reconciler",
     "ReconcilerConfig": "._machine.reconciler_config",
@@ -253,7 +276,9 @@ _LAZY = MappingProxyType({
     "RestCodec": "._wire.rest",
     "RestRequest": "._values.rest_requests",
     "SessionState": "._machine.session_states",
+    "SetCountdown": "._machine.dead_man",
     "StillOpen": "._values.finals",
+    "Stopped": "._machine.dead_man",
     "StoreDown": "._machine.lease",
     "StoreUp": "._machine.lease",
     "Trace": "._trace.reader",
@@ -261,6 +286,7 @@ _LAZY = MappingProxyType({
     "Unknown": "._values.finals",
     "Up": "._machine.session_events",
     "WhyEnded": "._machine.session_states",
+    "WhyNotRenewed": "._machine.dead_man",
     "WhyUnknown": "._values.finals",
     "record": "._trace.recorder",
     "replay": "._trace.replay",

@@ -96,6 +96,28 @@ def test_names_that_a_connection_does_not_need_are_imported_lazily(ask: str) -> 
     assert (found.returncode, found.stderr) == (0, "")
 
 
+def test_a_program_without_a_reconciler_imports_nothing_of_it() -> None:
+    program = (
+        "import sys\n"
+        "from bitget_proto import CancelOrder\n"
+        "from bitget_proto.testing import ScriptedExchange, SessionPair\n"
+        "order = CancelOrder('BTCUSDT', order_id='1')\n"
+        "pair = SessionPair(exchange=ScriptedExchange([order]))\n"
+        "pair.start()\n"
+        "pair.cancel(order)\n"
+        "assert pair.outcomes\n"
+        "print(*(name for name in sys.modules if name.startswith('bitget_proto')))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program], check=False, capture_output=True, text=True
+    )
+    assert (found.returncode, found.stderr) == (0, "")
+    parts = ("reconciler", "reconciler_config", "look_ups", "look_up_line", "tracked_orders")
+    loaded = {name.rpartition(".")[2] for name in found.stdout.split()}
+    assert "session" in loaded
+    assert not loaded & {*parts, "finals", "rest"}
+
+
 def documented_by_a_string(name: str) -> bool:
     """Whether any module assigns the name and has a string below the assignment."""
     for module in sources().values():

@@ -6,6 +6,8 @@ Every order that was tracked gets one `Final`, and the exchange's book does not 
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from collections import Counter
 from functools import partial
 from random import Random
@@ -272,6 +274,25 @@ def test_its_memory_is_bounded() -> None:
     for waiting in (line.ready, line.alone, line.round, line.doubted):
         assert not waiting
     assert len(line.due) <= 64
+
+
+def test_a_tracked_order_takes_at_most_a_kibibyte() -> None:
+    count = 2000
+    due = [accepted(CancelOrder("BTCUSDT", str(number))) for number in range(count)]
+    rec = Reconciler()
+    rec.up(0.0)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for outcome in due:
+            rec.track(outcome, 0.0)
+            drain(rec, 0.0)
+        gc.collect()
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert rec.tracked == count
+    assert taken <= 1024 * count
 
 
 @pytest.mark.slow

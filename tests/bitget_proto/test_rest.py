@@ -109,6 +109,11 @@ def test_an_instrument_in_any_script_is_percent_encoded() -> None:
     assert CLASSIC.look_up(OpenOrders(None, "币USDT")).query == "limit=100&symbol=%E5%B8%81USDT"
 
 
+def test_what_a_query_may_have_is_not_encoded() -> None:
+    order = CancelOrder("BTCUSDT", client_oid="a.B:c/d_e-f~$g")
+    assert UNIFIED.look_up(OneOrder(order)).query == "clientOid=a.B:c/d_e-f~$g"
+
+
 @pytest.mark.parametrize(
     ("codec", "order", "path", "sent"),
     [
@@ -147,6 +152,57 @@ def test_a_classic_account_refuses_an_order_that_it_cannot_have(order: CancelOrd
         CLASSIC.look_up(OneOrder(order))
 
 
+@pytest.mark.parametrize(
+    ("codec", "inst_type", "inst_id", "path", "sent"),
+    [
+        (CLASSIC, None, "BTCUSDT", "/api/v2/spot/trade", {"symbol": "BTCUSDT"}),
+        (CLASSIC, InstType.SPOT, "BTCUSDT", "/api/v2/spot/trade", {"symbol": "BTCUSDT"}),
+        (
+            UNIFIED,
+            InstType.USDT_FUTURES,
+            "BTCUSDT",
+            "/api/v3/trade",
+            {"category": "USDT-FUTURES", "symbol": "BTCUSDT"},
+        ),
+        (UNIFIED, InstType.SPOT, None, "/api/v3/trade", {"category": "SPOT"}),
+    ],
+)
+def test_a_cancel_by_symbol_is_a_post_request(
+    codec: RestCodec, inst_type: InstType | None, inst_id: str | None, path: str, sent: object
+) -> None:
+    request = codec.cancel_by_symbol(inst_type, inst_id)
+    assert (request.method, request.target) == ("POST", f"{path}/cancel-symbol-order")
+    assert json.loads(request.body) == sent
+
+
+@pytest.mark.parametrize(
+    ("codec", "inst_type", "inst_id", "said"),
+    [
+        (CLASSIC, InstType.USDT_FUTURES, "BTCUSDT", "has no request that cancels the futures"),
+        (CLASSIC, InstType.MARGIN, "BTCUSDT", r"only unified accounts have InstType\.MARGIN"),
+        (CLASSIC, InstType.SPOT, None, "^inst_id is missing"),
+        (UNIFIED, None, "BTCUSDT", "^inst_type is missing"),
+    ],
+)
+def test_a_cancel_by_symbol_that_the_exchange_does_not_have_is_refused(
+    codec: RestCodec, inst_type: InstType | None, inst_id: str | None, said: str
+) -> None:
+    with pytest.raises(ValidationError, match=said):
+        codec.cancel_by_symbol(inst_type, inst_id)
+
+
+def test_a_cancel_by_symbol_was_taken_or_the_answer_says_why_not() -> None:
+    assert CLASSIC.read_taken(200, body({"symbol": "BTCUSDT"})) is None
+    assert UNIFIED.read_taken(200, body({"list": []})) is None
+    refused = CLASSIC.read_taken(400, body(None, "40014"))
+    assert refused is not None
+    assert (refused.code, refused.throttled) == ("40014", False)
+    for status in (200, 429):
+        unread = CLASSIC.read_taken(status, b"")
+        assert unread is not None
+        assert unread.throttled is (status == 429)
+
+
 @pytest.mark.parametrize("question", [OpenOrders(InstType.MARGIN), OrderHistory(InstType.MARGIN)])
 def test_a_classic_account_has_no_margin(question: Question) -> None:
     with pytest.raises(ValidationError, match=r"only unified accounts have InstType\.MARGIN"):
@@ -174,14 +230,33 @@ def signed(text: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "request_",
-    [CLASSIC.server_time(), CLASSIC.look_up(OneOrder(FUTURES_ORDER)), CLASSIC.cancel(SPOT_ORDER)],
+    ("request_", "text"),
+    [
+        (CLASSIC.server_time(), "GET/api/v2/public/time"),
+        (
+            CLASSIC.look_up(OneOrder(FUTURES_ORDER)),
+            "GET/api/v2/mix/order/detail?clientOid=a#7 +&productType=USDT-FUTURES&symbol=BTCUSDT",
+        ),
+        (
+            UNIFIED.look_up(OpenOrders(InstType.SPOT, "币USDT")),
+            "GET/api/v3/trade/unfilled-orders?category=SPOT&limit=100&symbol=币USDT",
+        ),
+        (
+            CLASSIC.cancel(SPOT_ORDER),
+            'POST/api/v2/spot/trade/cancel-order{"symbol":"BTCUSDT","orderId":"7"}',
+        ),
+        (
+            RestRequest(method="GET", path="/api/x", query="a=100%&b=%e5%b8%81%FF"),
+            "GET/api/x?a=100%&b=币\ufffd",
+        ),
+    ],
 )
-def test_the_signature_is_of_the_time_and_of_exactly_what_is_sent(request_: RestRequest) -> None:
-    query = f"?{request_.query}" if request_.query else ""
+def test_the_signature_is_of_the_values_before_they_are_encoded(
+    request_: RestRequest, text: str
+) -> None:
     assert sign_request(KEY, request_, NOW) == {
         "ACCESS-KEY": "key",
-        "ACCESS-SIGN": signed(f"{NOW}{request_.method}{request_.path}{query}{request_.body}"),
+        "ACCESS-SIGN": signed(f"{NOW}{text}"),
         "ACCESS-TIMESTAMP": str(NOW),
         "ACCESS-PASSPHRASE": "passphrase",
         "Content-Type": "application/json",
@@ -229,6 +304,31 @@ def test_other_arguments_of_a_wrong_type_are_refused_without_showing_a_secret() 
     assert "hidden" not in str(refused.value)
     with pytest.raises(ValidationError, match="request must be a RestRequest"):
         sign_request(KEY, wrong, NOW)
+
+
+def test_a_countdown_is_a_post_request_of_unified_accounts() -> None:
+    for seconds in (0, 5, 60):
+        request = UNIFIED.countdown(seconds)
+        assert f"{request.method} {request.target}" == "POST /api/v3/trade/countdown-cancel-all"
+        assert json.loads(request.body) == {"countdown": str(seconds)}
+    wrong: Any
+    for wrong in (1, 4, 61, -5, 30.0, True, "30", None):
+        with pytest.raises(ValidationError, match="from 5 to 60, or 0"):
+            UNIFIED.countdown(wrong)
+    with pytest.raises(ValidationError, match="unified accounts only"):
+        CLASSIC.countdown(30)
+
+
+def test_only_a_readable_success_accepts_a_countdown() -> None:
+    assert UNIFIED.read_taken(200, body(None)) is None
+    assert UNIFIED.read_taken(200, body({}, 0)) is None
+    refused = UNIFIED.read_taken(400, body(None, "25008"))
+    assert refused == NoAnswer("HTTP 400, code 25008: m", code="25008")
+    assert UNIFIED.read_taken(429, b"") == NoAnswer(
+        "HTTP 429, and a body that cannot be read", throttled=True
+    )
+    for status, text in ((200, b""), (500, body(None)), (200, "[]"), (200, b"\xff")):
+        assert isinstance(UNIFIED.read_taken(status, text), NoAnswer)
 
 
 # --- answers about one order ---

@@ -71,7 +71,12 @@ class AnyChannel(Protocol):
     ) -> AsyncIterator[Outcome]: ...
     def confirm(self, outcome: Outcome) -> Awaitable[Final]: ...
     def cancel_all(
-        self, inst_type: InstType | None = None, inst_id: str | None = None, *, rounds: int = 3
+        self,
+        inst_type: InstType | None = None,
+        inst_id: str | None = None,
+        *,
+        rounds: int = 3,
+        by_symbol: bool = False,
     ) -> AsyncIterator[tuple[Outcome, Final | None]]: ...
     def withdraw(self, id: str) -> Awaitable[bool]: ...
     def send(self, text: str) -> Awaitable[None]: ...
@@ -106,7 +111,12 @@ class AnySession(Protocol):
     ) -> AsyncIterator[Outcome]: ...
     def confirm(self, outcome: Outcome) -> Awaitable[Final]: ...
     def cancel_all(
-        self, inst_type: InstType | None = None, inst_id: str | None = None, *, rounds: int = 3
+        self,
+        inst_type: InstType | None = None,
+        inst_id: str | None = None,
+        *,
+        rounds: int = 3,
+        by_symbol: bool = False,
     ) -> AsyncIterator[tuple[Outcome, Final | None]]: ...
     def withdraw(self, id: str) -> Awaitable[bool]: ...
     def send(self, text: str) -> Awaitable[None]: ...
@@ -235,9 +245,15 @@ class BlockingChannel:
         return self.blocking.confirm(outcome)
 
     async def cancel_all(
-        self, inst_type: InstType | None = None, inst_id: str | None = None, *, rounds: int = 3
+        self,
+        inst_type: InstType | None = None,
+        inst_id: str | None = None,
+        *,
+        rounds: int = 3,
+        by_symbol: bool = False,
     ) -> AsyncGenerator[tuple[Outcome, Final | None]]:
-        for pair in self.blocking.cancel_all(inst_type, inst_id, rounds=rounds):
+        pairs = self.blocking.cancel_all(inst_type, inst_id, rounds=rounds, by_symbol=by_symbol)
+        for pair in pairs:
             yield pair
 
     async def withdraw(self, id: str) -> bool:

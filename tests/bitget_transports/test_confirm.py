@@ -31,6 +31,7 @@ from bitget_proto import (
 )
 from bitget_proto.testing import ExchangeConfig, Fault, RestFault, ScriptedExchange
 from bitget_transports import RestFailed
+from bitget_transports._driver import confirmer
 from bitget_transports.exchange import exchange_in_thread
 
 from .colours import FAST, KEY, Connect, Flavour, OpenSession, fast_exchange, orders
@@ -139,6 +140,79 @@ def test_a_unified_account_is_confirmed_alike(flavour: Flavour) -> None:
     assert len(pairs) == 30
     assert all(isinstance(final, Cancelled) for _, final in pairs)
     assert not exchange.live
+
+
+SPOT_AND_FUTURES = [
+    *orders(30),
+    CancelOrder("ETHUSDT", "900"),
+    CancelOrder("BTCUSDT", "901", inst_type=InstType.USDT_FUTURES),
+]
+
+
+def all_cancelled(
+    flavour: Flavour, exchange: ScriptedExchange, *asked: Any
+) -> list[tuple[Outcome, Final | None]]:
+    """Cancel all orders, first by symbol."""
+    with exchange_in_thread(exchange) as server:
+
+        async def scenario(connect: Connect) -> list[tuple[Outcome, Final | None]]:
+            options: dict[str, Any] = {"dialect": exchange.config.dialect, "config": FAST}
+            async with connect(KEY, url=server.url, orders=True, **options) as channel:
+                return [pair async for pair in channel.cancel_all(*asked, by_symbol=True)]
+
+        return flavour.run(tidy(scenario))
+
+
+@pytest.mark.parametrize("dialect", Dialect)
+def test_one_request_cancels_all_orders_of_a_symbol(
+    flavour: Flavour, dialect: Dialect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(confirmer, "_BY_SYMBOL_DELAY", 0.0)
+    config = ExchangeConfig(dialect=dialect, messages_per_second=None, max_in_flight=None)
+    exchange = ScriptedExchange(SPOT_AND_FUTURES, config=config, cancels_per_second=None)
+    assert all_cancelled(flavour, exchange, InstType.SPOT, "BTCUSDT") == []
+    assert [order.order_id for order in exchange.live] == ["900", "901"]
+    assert not any(act.id for act in exchange.log)  # not one cancel of the WebSocket
+
+
+def test_pushes_show_what_a_cancel_by_symbol_has_done_when_rest_is_behind(
+    flavour: Flavour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(confirmer, "_BY_SYMBOL_DELAY", 0.5)
+    exchange = fast_exchange(5, credentials=KEY)
+    exchange.rest_behind = 60.0
+    assert all_cancelled(flavour, exchange, InstType.SPOT, "BTCUSDT") == []
+    assert not exchange.live
+    assert not any(act.id for act in exchange.log)
+
+
+@pytest.mark.parametrize("fault", [RestFault.UNAVAILABLE, RestFault.TOO_MANY, RestFault.DOWN])
+def test_orders_are_cancelled_one_by_one_when_the_cancel_by_symbol_fails(
+    flavour: Flavour,
+    fault: RestFault,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(confirmer, "_BY_SYMBOL_DELAY", 0.0)
+    exchange = fast_exchange(3, credentials=KEY)
+    exchange.inject_rest(fault)
+    pairs = all_cancelled(flavour, exchange, InstType.SPOT, "BTCUSDT")
+    assert [type(final) for _, final in pairs] == [Cancelled] * 3
+    assert not exchange.live
+    (warned,) = [line for line in caplog.messages if "cancel by symbol" in line]
+    assert warned.startswith("the cancel by symbol failed, so orders are cancelled one by one: ")
+
+
+def test_a_cancel_by_symbol_that_the_exchange_does_not_have_sends_nothing(
+    flavour: Flavour,
+) -> None:
+    exchange = fast_exchange(1)
+    with pytest.raises(ValidationError, match=r"cancel them one by one \(by_symbol=False\)$"):
+        all_cancelled(flavour, exchange, InstType.USDT_FUTURES, "BTCUSDT")
+    with pytest.raises(ValidationError, match=r"^inst_id is missing"):
+        all_cancelled(flavour, exchange)
+    assert exchange.live == (ONE,)
+    assert not exchange.log
 
 
 def test_rest_that_is_behind_has_no_order_cancelled_twice(flavour: Flavour) -> None:

@@ -1,4 +1,4 @@
-"""`observe` gets every outcome and event with its time, beside whoever awaits it, on every transport.
+"""`observe` gets every outcome, final and event with its time, beside whoever awaits it, on every transport.
 
 Real sockets on loopback; each wait is bounded.
 """
@@ -13,10 +13,12 @@ import pytest
 from bitget_proto import (
     Accepted,
     CallerError,
+    Cancelled,
     CancelOrder,
     Closed,
     Down,
     Ended,
+    Final,
     LinkClosed,
     Outcome,
     Ready,
@@ -108,6 +110,45 @@ def test_the_links_of_a_session_are_observed(flavour: Flavour) -> None:
         flavour.run_session(tidy(scenario))
     kinds = [Up, Accepted, LinkClosed, Down, Up, Accepted, LinkClosed, Ended]
     assert observer.kinds == kinds
+
+
+@pytest.mark.parametrize("flavour", Flavour)
+def test_every_final_is_observed_once_with_its_time(flavour: Flavour) -> None:
+    observer = Observer()
+    with exchange_in_thread(fast_exchange(2, credentials=KEY)) as server:
+
+        async def scenario(connect: Connect) -> list[tuple[Outcome, Final | None]]:
+            async with connect(
+                KEY, url=server.url, config=FAST, limits=LIMITS, observe=observer, orders=True
+            ) as channel:
+                return [each async for each in channel.cancel_all()]
+
+        pairs = flavour.run(tidy(scenario))
+    finals = [final for _, final in pairs]
+    assert [type(final) for final in finals] == [Cancelled] * 2
+    seen = [(event, at) for event, at in observer.seen if isinstance(event, Cancelled)]
+    assert seen == [(final, final.resolved_at) for final in finals if final is not None]
+
+
+@pytest.mark.parametrize("flavour", Flavour)
+def test_an_observer_that_fails_at_a_final_loses_none(flavour: Flavour) -> None:
+    observer = Observer(Cancelled, ZeroDivisionError("mine"))
+    with exchange_in_thread(fast_exchange(2, credentials=KEY)) as server:
+
+        async def scenario(connect: Connect) -> list[Any]:
+            async with connect(
+                KEY, url=server.url, config=FAST, limits=LIMITS, observe=observer, orders=True
+            ) as channel:
+                finals = [final async for _, final in channel.cancel_all()]
+                assert [type(final) for final in finals] == [Cancelled] * 2
+            events: list[Any] = []
+            while (event := channel.events.take()) is not None:
+                events.append(event)
+            return events
+
+        events = flavour.run(tidy(scenario))
+    assert observer.kinds.count(Cancelled) == 1, "it is not called again"
+    assert [event.where for event in events if isinstance(event, CallerError)] == ["observe"]
 
 
 @pytest.mark.parametrize("flavour", Flavour)

@@ -5,10 +5,12 @@ Real sockets on loopback; each wait is bounded.
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any, get_args
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
@@ -22,37 +24,45 @@ from prometheus_client import CollectorRegistry, generate_latest
 from bitget_proto import (
     Accepted,
     CallerError,
+    Cancelled,
     CancelOrder,
     Closed,
     CodeClass,
     Down,
     Ended,
     Event,
+    Evidence,
     ExchangeError,
+    Filled,
+    Final,
     GoingAway,
     LateReply,
     LinkClosed,
     LoginRejected,
+    NotFound,
     Outcome,
     Ready,
     SessionConfig,
     SessionEvent,
+    StillOpen,
+    Unknown,
     Unrecognised,
     Unresolved,
     Up,
     WhyClosed,
     WhyEnded,
+    WhyUnknown,
     WhyUnrecognised,
     WhyUnresolved,
 )
 from bitget_proto.testing import Fault
 from bitget_transports import Limits, clock
 from bitget_transports.exchange import exchange_in_thread
-from bitget_transports.telemetry._labels import event_labels, outcome_labels
+from bitget_transports.telemetry._labels import event_labels, final_labels, outcome_labels
 from bitget_transports.telemetry.opentelemetry import OpenTelemetry
 from bitget_transports.telemetry.prometheus import PrometheusMetrics
 
-from .colours import FAST, KEY, Flavour, OpenSession, fast_exchange, orders
+from .colours import FAST, KEY, Connect, Flavour, OpenSession, fast_exchange, orders
 from .tidy import nothing_left, tidy
 
 LIMITS = Limits(open_timeout=5.0, close_timeout=0.2)
@@ -79,10 +89,11 @@ class World:
         self.meters = MeterProvider([self.reader], shutdown_on_exit=False)
         self.opentelemetry = OpenTelemetry(traces, self.meters)
         self.returned: list[Outcome] = []
+        self.finals: list[Final] = []
         first = self.prometheus.channel("main")
         second = self.opentelemetry.channel("main")
 
-        def observe(event: Event | SessionEvent, at: float) -> None:
+        def observe(event: Event | SessionEvent | Final, at: float) -> None:
             first(event, at)
             second(event, at)
 
@@ -221,6 +232,112 @@ def test_each_cancel_is_a_span_with_its_parts(flavour: Flavour) -> None:
             assert (queued.start_time, sent.end_time) == (span.start_time, span.end_time)
         failed = isinstance(outcome, Unresolved) and outcome.sent
         assert (span.status.status_code is StatusCode.ERROR) == failed
+
+
+def run_with_finals(flavour: Flavour) -> World:
+    """Confirm an order that was cancelled, one that was filled, and one that has no clear name."""
+    world = World()
+    exchange = fast_exchange(2, credentials=KEY)
+    exchange.inject(Fault.HALF_FILL_FIRST, Fault.FILL_FIRST)
+    with exchange_in_thread(exchange) as server:
+
+        async def scenario(connect: Connect) -> None:
+            async with connect(
+                KEY, url=server.url, config=FAST, limits=LIMITS, observe=world.observe, orders=True
+            ) as channel:
+                for order in (*orders(2), CancelOrder("BTCUSDT", client_oid="mine")):
+                    outcome = await channel.cancel(order)
+                    world.returned.append(outcome)
+                    world.finals.append(await channel.confirm(outcome))
+
+        flavour.run(tidy(scenario))
+    return world
+
+
+FINALS = {
+    ("cancelled", "", "push"): 1,
+    ("filled", "", "push"): 1,
+    ("unknown", "ambiguous id", ""): 1,
+}
+
+
+@pytest.mark.parametrize("flavour", Flavour)
+def test_metrics_and_spans_agree_with_the_finals(flavour: Flavour) -> None:
+    world = run_with_finals(flavour)
+    assert Counter(map(final_labels, world.finals)) == FINALS
+    for (kind, reason, evidence), count in FINALS.items():
+        labels = {"final": kind, "reason": reason, "evidence": evidence}
+        assert world.value("bitget_finals_total", **labels) == count
+    assert world.metric("bitget.finals") == FINALS
+    assert world.value("bitget_confirm_seconds_count") == 3
+    assert world.metric("bitget.confirm") == {(): 3}
+    assert world.value("bitget_confirm_seconds_sum") == pytest.approx(
+        sum(final.resolved_at - final.tracked_at for final in world.finals)
+    )
+    spans = world.spans.get_finished_spans()
+    whole = {(span.attributes or {})["bitget.cancel.id"]: span for span in spans if not span.parent}
+    confirmed = [span for span in spans if span.name == "bitget.cancel.confirmed"]
+    assert len(whole) == len(confirmed) == 3
+    for span, final in zip(confirmed, world.finals, strict=True):
+        parent = whole[final.outcome.id]
+        assert (span.parent, span.context) != (None, None)
+        assert span.parent == parent.context
+        assert span.start_time is not None
+        assert span.end_time is not None
+        assert (span.end_time - span.start_time) / 1e9 == pytest.approx(
+            final.resolved_at - final.tracked_at, abs=1e-6
+        )
+        assert (span.status.status_code is StatusCode.ERROR) == isinstance(final, Unknown)
+    world.meters.shutdown()
+
+
+def test_the_span_of_an_outcome_is_forgotten_with_the_outcome() -> None:
+    world, now = World(), clock()
+    world.observe(outcome_at(now), now)
+    gc.collect()
+    world.observe(cancelled(outcome_at(now)), now)
+    assert [span.name for span in world.spans.get_finished_spans()] == [
+        "bitget.cancel.queued",
+        "bitget.cancel.sent",
+        "bitget.cancel",
+    ], "a final without the span of its cancel has no span"
+    assert world.value("bitget_finals_total", final="cancelled", reason="", evidence="push") == 1
+    world.meters.shutdown()
+
+
+def outcome_at(now: float) -> Accepted:
+    return Accepted("x", ORDER, taken_at=now, sent_at=now, resolved_at=now, exchange_ts=None)
+
+
+def cancelled(outcome: Outcome) -> Cancelled:
+    return Cancelled(
+        number=1, outcome=outcome, order_id="1", client_oid=None, evidence=Evidence.PUSH,
+        tracked_at=outcome.resolved_at, resolved_at=outcome.resolved_at, filled=None,
+        average_price=None, reason=None, updated_at=None,
+    )  # fmt: skip
+
+
+def test_every_final_has_its_labels() -> None:
+    common: dict[str, Any] = {
+        "number": 1, "outcome": outcome_at(1.0), "order_id": "1", "client_oid": None,
+        "tracked_at": 1.0, "resolved_at": 1.0,
+    }  # fmt: skip
+    amounts: dict[str, Any] = {"filled": None, "average_price": None}
+    finals: list[Final] = [
+        cancelled(outcome_at(1.0)),
+        Filled(evidence=Evidence.HISTORY, updated_at=None, **amounts, **common),
+        StillOpen(evidence=Evidence.LOOK_UP, as_of=1.0, **amounts, **common),
+        NotFound(evidence=Evidence.LOOK_UP, **common),
+        Unknown(evidence=None, why=WhyUnknown.DEADLINE, filled=None, detail="", **common),
+    ]
+    assert [type(final) for final in finals] == [*get_args(Final)]
+    assert [*map(final_labels, finals)] == [
+        ("cancelled", "", "push"),
+        ("filled", "", "history"),
+        ("still_open", "", "look-up"),
+        ("not_found", "", "look-up"),
+        ("unknown", "deadline", ""),
+    ]
 
 
 EVENTS: list[tuple[Event | SessionEvent, tuple[str, str, str]]] = [

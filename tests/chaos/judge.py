@@ -15,10 +15,28 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import attrs
 
-from bitget_proto import Accepted, CancelOrder, CodeClass, Outcome, Policy, Rejected, Unresolved
+from bitget_proto import (
+    Accepted,
+    Cancelled,
+    CancelOrder,
+    CodeClass,
+    Filled,
+    Final,
+    NotFound,
+    Outcome,
+    Policy,
+    Rejected,
+    StillOpen,
+    Unknown,
+    Unresolved,
+)
 from bitget_proto.testing import Act, SeenFrame
+from bitget_proto.testing._exchange.order_book import BookOrder
 
 _FINAL = frozenset({CodeClass.FINISHED})
+_OPEN = ("live", "partially_filled")
+_SKEW = 0.05
+"""Seconds by which the two clocks may be compared wrongly."""
 
 
 @attrs.define
@@ -83,6 +101,26 @@ def broken_promises(
             yield f"cancel {outcome.id}: sent after its deadline: {outcome!r}"
 
 
+def broken_finals(
+    pairs: Iterable[tuple[Outcome, Final | None]], book: Mapping[str, BookOrder], offset: float
+) -> Iterator[str]:
+    """Yield a message for each outcome whose `Final` is missing, or that the book contradicts.
+
+    `book` has the orders by id, with every state that they had. `offset` is how many seconds the
+    client's clock is ahead of that of the book.
+    """
+    for outcome, final in pairs:
+        if final is None:
+            if not isinstance(outcome, Unresolved) or outcome.sent:
+                yield f"cancel {outcome.id}: no final: {outcome!r}"
+            continue
+        if final.outcome is not outcome:
+            yield f"cancel {outcome.id}: a final of another outcome: {final!r}"
+        fault = _fault_of_final(final, book.get(name_of(outcome.order)), offset)
+        if fault is not None:
+            yield f"cancel {outcome.id}: {fault}: {final!r}"
+
+
 def name_of(order: CancelOrder) -> str:
     """Return the order's id, or the client's id where it has no other."""
     return order.order_id or order.client_oid or ""
@@ -105,3 +143,28 @@ def _fault(outcome: Outcome, acts: list[Act], received: int, policy: Policy) -> 
     if outcome.attempts > 1:
         return None if outcome.code_class in _FINAL else "rejected after a resend"
     return "rejected, but the exchange acted" if acted else None
+
+
+def _fault_of_final(final: Final, placed: BookOrder | None, offset: float) -> str | None:
+    """Return what is wrong with a final; None when it is true."""
+    if isinstance(final, Unknown):
+        return None
+    if placed is None:
+        return None if isinstance(final, NotFound) else "there is no such order"
+    last = placed.last
+    match final:
+        case NotFound():
+            return "there is such an order"
+        case StillOpen():
+            then = placed.as_of(final.as_of - offset)
+            if then is None or then.status not in _OPEN:
+                return "it was not open then"
+            if final.filled is None or not then.filled <= final.filled <= last.filled:
+                return f"{then.filled} were filled then"
+            return None
+        case Cancelled() | Filled():
+            status = "cancelled" if isinstance(final, Cancelled) else "filled"
+            if (last.status, last.filled) != (status, final.filled):
+                return f"it is {last.status}, with {last.filled} filled"
+            late = last.at - (final.resolved_at - offset)
+            return f"it was, but only {late} s later" if late > _SKEW else None

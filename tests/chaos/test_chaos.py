@@ -6,11 +6,21 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
-from tests.chaos.__main__ import chaos, main
+from tests.chaos.__main__ import chaos, confirmed_chaos, main
 from tests.chaos.soak import main as soak
 from tests.chaos.transports import Transport
 
-from bitget_proto import Accepted, Dialect, LinkClosed, Policy, Up
+from bitget_proto import (
+    Accepted,
+    Cancelled,
+    Dialect,
+    Filled,
+    LinkClosed,
+    NotFound,
+    Policy,
+    Unknown,
+    Up,
+)
 from bitget_transports.faults.flaky_proxy import NetworkFault
 
 
@@ -40,6 +50,32 @@ def test_every_promise_is_kept_on_unified_accounts(transport: Transport) -> None
     kinds = Counter(type(outcome) for outcome in result.outcomes)
     assert sum(kinds.values()) == 500
     assert kinds[Accepted] > 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", Policy)
+@pytest.mark.parametrize("transport", Transport)
+def test_every_final_is_true_over_ten_cuts(transport: Transport, policy: Policy) -> None:
+    dialect = Dialect.UNIFIED if policy is Policy.RESEND else Dialect.CLASSIC
+    result = confirmed_chaos(transport, policy, 120, 10, seed=6, dialect=dialect)
+    assert result.broken == []
+    kinds = Counter(type(final) for _, final in result.pairs)
+    assert kinds[Cancelled] > 60
+    assert kinds[Filled]
+    assert kinds[NotFound]
+    assert not kinds[Unknown]
+    assert result.faults.total() >= 4
+
+
+@pytest.mark.slow
+def test_the_command_confirms(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--cancels", "20", "--cuts", "0", "--transport", "blocking", "--policy", "report"]
+    assert main(["--confirm", *options]) == 0
+    head, row, verdict = capsys.readouterr().out.splitlines()
+    assert head.split("  ")[:4] == ["transport", "policy", "outcomes", "cancelled"]
+    assert row.split()[:2] == ["blocking", "report"]
+    assert row.split()[-1] == "0"
+    assert verdict == "Every promise was kept."
 
 
 def test_the_command_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+from typing import Any
+
 import attrs
 import pytest
-from tests.chaos.judge import Log, broken_promises
+from tests.chaos.judge import Log, broken_finals, broken_promises
 
 from bitget_proto import (
     Accepted,
+    Cancelled,
     CancelOrder,
     Codec,
     CodeClass,
     Dialect,
+    Evidence,
+    Filled,
+    Final,
+    NotFound,
     Outcome,
     Policy,
     Rejected,
+    StillOpen,
+    Unknown,
     Unresolved,
+    WhyUnknown,
     WhyUnresolved,
     encode_cancel,
 )
 from bitget_proto.testing import Act, SeenFrame
+from bitget_proto.testing._exchange.order_book import BookOrder, Moment, Status
 
 ORDER = CancelOrder("BTCUSDT", order_id="1")
 OTHER = CancelOrder("BTCUSDT", order_id="2")
@@ -167,3 +179,86 @@ def test_a_cancel_in_a_batch_is_found_by_its_order() -> None:
     found.acts[0] = Act(at=0.6, id="batch", order=OTHER, cancelled=True, code="0", batch=True)
     (message,) = verdict([accepted()], found)
     assert "the exchange did not act" in message
+
+
+# --- finals ---
+
+OFFSET = 100.0
+"""Seconds by which the client's clock is ahead."""
+
+COMMON: dict[str, Any] = {
+    "number": 1,
+    "order_id": "1",
+    "client_oid": None,
+    "evidence": Evidence.PUSH,
+    "tracked_at": OFFSET + 1.0,
+    "resolved_at": OFFSET + 9.0,
+}
+FILL: dict[str, Any] = {"filled": Decimal(1), "average_price": None}
+END: dict[str, Any] = FILL | {"updated_at": None}
+
+
+def book_order(*states: tuple[float, Status, int]) -> BookOrder:
+    moments = [Moment(at, status, Decimal(filled)) for at, status, filled in states]
+    return BookOrder(1, ORDER, Decimal(4), Decimal(100), moments)
+
+
+LIVE: tuple[float, Status, int] = (0.0, "live", 0)
+IN_PART: tuple[float, Status, int] = (2.0, "partially_filled", 1)
+OUTCOME = accepted()
+OPEN_ORDER = book_order(LIVE, IN_PART)
+CANCELLED_ORDER = book_order(LIVE, IN_PART, (5.0, "cancelled", 1))
+FILLED_ORDER = book_order(LIVE, (5.0, "filled", 1))
+
+FINALS = [
+    (Cancelled(outcome=OUTCOME, reason=None, **COMMON, **END), CANCELLED_ORDER, None),
+    (Cancelled(outcome=OUTCOME, reason=None, **COMMON, **END), FILLED_ORDER, "it is filled"),
+    (Cancelled(outcome=OUTCOME, reason=None, **COMMON, **END), None, "there is no such order"),
+    (
+        Cancelled(outcome=OUTCOME, reason=None, **COMMON, **dict(END, filled=Decimal(0))),
+        CANCELLED_ORDER,
+        "it is cancelled, with 1 filled",
+    ),
+    (
+        Cancelled(outcome=OUTCOME, reason=None, **dict(COMMON, resolved_at=OFFSET + 4.0), **END),
+        CANCELLED_ORDER,
+        "it was, but only 1.0 s later",
+    ),
+    (Filled(outcome=OUTCOME, **COMMON, **END), FILLED_ORDER, None),
+    (Filled(outcome=OUTCOME, **COMMON, **END), CANCELLED_ORDER, "it is cancelled"),
+    (StillOpen(outcome=OUTCOME, as_of=OFFSET + 4.9, **COMMON, **FILL), CANCELLED_ORDER, None),
+    (
+        StillOpen(outcome=OUTCOME, as_of=OFFSET + 5.0, **COMMON, **FILL),
+        CANCELLED_ORDER,
+        "it was not open then",
+    ),
+    (
+        StillOpen(outcome=OUTCOME, as_of=OFFSET + 4.0, **COMMON, **dict(FILL, filled=Decimal(2))),
+        OPEN_ORDER,
+        "1 were filled then",
+    ),
+    (NotFound(outcome=OUTCOME, **COMMON), None, None),
+    (NotFound(outcome=OUTCOME, **COMMON), OPEN_ORDER, "there is such an order"),
+    (NotFound(outcome=accepted(), **COMMON), None, "a final of another outcome"),
+    (
+        Unknown(outcome=OUTCOME, why=WhyUnknown.DEADLINE, filled=None, detail="", **COMMON),
+        OPEN_ORDER,
+        None,
+    ),
+    (None, OPEN_ORDER, "no final"),
+]
+
+
+@pytest.mark.parametrize(("final", "placed", "fault"), FINALS)
+def test_a_final_that_the_book_contradicts_is_reported(
+    final: Final | None, placed: BookOrder | None, fault: str | None
+) -> None:
+    book = {} if placed is None else {"1": placed}
+    found = list(broken_finals([(OUTCOME, final)], book, OFFSET))
+    assert len(found) == (fault is not None)
+    if fault is not None:
+        assert found[0].startswith(f"cancel a: {fault}")
+
+
+def test_a_cancel_that_was_not_sent_needs_no_final() -> None:
+    assert list(broken_finals([(unresolved(sent=False), None)], {}, OFFSET)) == []

@@ -16,8 +16,20 @@ import trio
 import bitget_transports.anyio
 import bitget_transports.asyncio
 import bitget_transports.blocking
-from bitget_proto import CancelOrder, Credentials, Dialect, Outcome, SessionConfig
-from bitget_transports import ChannelEvent, Limits
+from bitget_proto import (
+    CancelOrder,
+    Credentials,
+    Dialect,
+    Final,
+    InstType,
+    Outcome,
+    SessionConfig,
+    Unresolved,
+)
+from bitget_transports import ChannelEvent, Limits, RestFailed
+
+_MOST_ROUNDS = 50
+"""How often open orders are listed. What is open then is reported."""
 
 _KEY = Credentials("key", "secret", "passphrase")
 
@@ -52,12 +64,16 @@ class Run:
 
     answered: Callable[[Answer], object]
     dialect: Dialect = Dialect.CLASSIC
+    confirmed: Callable[[Outcome, Final | None], object] | None = None
+    """Called with what became of each order. Orders of batches are confirmed one by one; after the
+    last batch, all that are open are cancelled and confirmed. None to confirm nothing."""
 
     @property
     def options(self) -> dict[str, Any]:
         """The arguments of `open_session`."""
         return {
             "url": self.url, "config": self.config, "limits": self.limits, "dialect": self.dialect,
+            "orders": self.confirmed is not None,
         }  # fmt: skip
 
 
@@ -99,6 +115,12 @@ async def _async(open_session: Callable[..., Any], run: Run) -> list[ChannelEven
                 outcome async for outcome in channel.cancel_many(batch.orders, batch.timeout)
             ]
             run.answered(Answer(outcomes, _take_events(channel), _tasks()))
+            if run.confirmed is not None:
+                async with anyio.create_task_group() as tasks:
+                    for outcome in outcomes:
+                        tasks.start_soon(_confirm, channel, outcome, run.confirmed)
+        if run.confirmed is not None:
+            await _cancel_all(channel, run.confirmed)
     return _take_events(channel)
 
 
@@ -107,7 +129,52 @@ def _blocking(run: Run) -> list[ChannelEvent]:
         for batch in run.batches:
             outcomes = list(channel.cancel_many(batch.orders, batch.timeout))
             run.answered(Answer(outcomes, _take_events(channel), threading.active_count()))
+            if run.confirmed is not None:
+                for outcome in outcomes:
+                    run.confirmed(outcome, channel.confirm(outcome) if _was_sent(outcome) else None)
+        if run.confirmed is not None:
+            _cancel_all_blocking(channel, run.confirmed)
     return _take_events(channel)
+
+
+def _was_sent(outcome: Outcome) -> bool:
+    return not isinstance(outcome, Unresolved) or outcome.sent
+
+
+async def _confirm(
+    channel: Any, outcome: Outcome, confirmed: Callable[[Outcome, Final | None], object]
+) -> None:
+    confirmed(outcome, await channel.confirm(outcome) if _was_sent(outcome) else None)
+
+
+async def _cancel_all(channel: Any, confirmed: Callable[[Outcome, Final | None], object]) -> None:
+    """Cancel all open orders, until none is listed."""
+    for _ in range(_MOST_ROUNDS):
+        count = 0
+        try:
+            async for outcome, final in channel.cancel_all(InstType.SPOT, rounds=1):
+                count += 1
+                confirmed(outcome, final)
+        except RestFailed:
+            continue
+        if not count:
+            return
+
+
+def _cancel_all_blocking(
+    channel: Any, confirmed: Callable[[Outcome, Final | None], object]
+) -> None:
+    """As `_cancel_all`."""
+    for _ in range(_MOST_ROUNDS):
+        count = 0
+        try:
+            for outcome, final in channel.cancel_all(InstType.SPOT, rounds=1):
+                count += 1
+                confirmed(outcome, final)
+        except RestFailed:
+            continue
+        if not count:
+            return
 
 
 def _take_events(channel: Any) -> list[ChannelEvent]:

@@ -1,10 +1,12 @@
 """`python -m tests.package.contents dist/*`: compare the files in the archives with those in git.
 
-The archives are a wheel and a source archive.
+The archives are a wheel and a source archive. The page on the package index, which is in the wheel,
+must have no relative links.
 """
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tarfile
@@ -56,6 +58,13 @@ def faults_of_sdist(names: Iterable[str], tracked: Iterable[str]) -> Iterator[st
     yield from _differences(held, files | {*_SDIST_FILES, "PKG-INFO"})
 
 
+def faults_of_page(text: str) -> Iterator[str]:
+    """Yield the links and pictures of a Markdown page that lead nowhere outside the repository."""
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if not link.startswith(("https://", "#")):
+            yield f"the page has the relative link {link}"
+
+
 def _differences(held: set[str], wanted: set[str]) -> Iterator[str]:
     for name in sorted(wanted - held):
         yield f"{name} is missing"
@@ -71,12 +80,16 @@ def main(archives: Iterable[str]) -> int:
     faults: list[str] = []
     for path in archives:
         if path.endswith(".whl"):
-            found = faults_of_wheel(ZipFile(path).namelist(), tracked)
+            with ZipFile(path) as wheel:
+                names = wheel.namelist()
+                (about,) = (name for name in names if name.endswith(".dist-info/METADATA"))
+                page = wheel.read(about).decode("utf-8")
+            faults_here = [*faults_of_wheel(names, tracked), *faults_of_page(page)]
         else:
             with tarfile.open(path) as archive:
                 files = [member.name for member in archive.getmembers() if member.isfile()]
-            found = faults_of_sdist([file.partition("/")[2] for file in files], tracked)
-        faults += [f"{path}: {fault}" for fault in found]
+            faults_here = list(faults_of_sdist([file.partition("/")[2] for file in files], tracked))
+        faults += [f"{path}: {fault}" for fault in faults_here]
     print("\n".join(faults) or "The archives have the expected files.")
     return 1 if faults else 0
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from tests.package.bounds import constraints, extras, lowest, requirements
-from tests.package.contents import faults_of_sdist, faults_of_wheel
+from tests.package.contents import faults_of_page, faults_of_sdist, faults_of_wheel
 from tests.package.groups import TRIES
 from tests.package.smoke import ALONE, TRANSPORTS
 
@@ -57,6 +58,36 @@ def test_a_file_missing_from_a_source_archive_is_reported(name: str) -> None:
 def test_an_extra_file_in_a_source_archive_is_reported() -> None:
     (fault,) = faults_of_sdist([*SDIST, "docs/_build/index.html"], TRACKED)
     assert fault.startswith("docs/_build/index.html is not expected")
+
+
+def page() -> str:
+    """README as the package index gets it."""
+    text = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    for change in SETTINGS["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"][
+        "substitutions"
+    ]:
+        text = re.sub(change["pattern"], change["replacement"], text)
+    return text
+
+
+def test_the_page_on_the_package_index_has_no_relative_links() -> None:
+    assert list(faults_of_page(page())) == []
+
+
+def test_every_link_of_that_page_into_the_repository_has_a_file() -> None:
+    places = re.findall(
+        r"\]\(https://[^)]*/bitget-proto/(?:blob/)?v\$HFPR_VERSION/([^)#]+)", page()
+    )
+    assert len(places) > 10
+    assert [place for place in places if not (Path(__file__).parents[2] / place).exists()] == []
+
+
+def test_a_relative_link_on_that_page_is_reported() -> None:
+    text = "![demo](docs/demo.svg) [docs](docs/index.md) [here](#here) [there](https://x.example)"
+    assert [fault.rpartition(" ")[2] for fault in faults_of_page(text)] == [
+        "docs/demo.svg",
+        "docs/index.md",
+    ]
 
 
 def test_every_dependency_has_one_lowest_version_as_constraint() -> None:

@@ -592,7 +592,8 @@ class Connection:
         elif cancel is not None:
             self._answered = True
             self._settle(cancel, cancel.answered(reply, self._now))
-            self._frames.observe(reply.remaining, self._now)
+            if reply.remaining is not None:
+                self._frames.observe(reply.remaining, self._now)
         else:
             event = self._in_flight.unmatched(id, reply, message)
             self._outputs.append(event)

@@ -99,10 +99,10 @@ class FrameQueue:
             self._pace.take(now)
             return Transmit(self.subscriptions.popleft())
         queue = self._in_flight.queue
-        opens = self._budget_allows_at(now, queue.size)
+        opens = -inf if self.budget is None else self._budget_allows_at(now, queue.size)
         first = None if opens > now else queue.first(now)
         if first is not None and not (own and self._cancels_in_a_row >= CANCELS_PER_OWN_FRAME):
-            chosen = self.choose(queue, first, now)
+            chosen = [first] if self._max_batch == 1 else self.choose(queue, first, now)
             if isinstance(chosen, list):
                 return self.hand_out(chosen, ids, now)
             opens = chosen

@@ -72,6 +72,11 @@ class Timer(DescribedEnum):
             "No deadline expires: draining is enough."
         ),
     )
+    # The timer of a dead man's switch.
+    COUNTDOWN = (
+        "countdown",
+        "When the countdown must be renewed, a renewal is late, or the countdown may have ended.",
+    )
     # Timers of the fake exchange in `testing`.
     IDLE = (
         "idle",

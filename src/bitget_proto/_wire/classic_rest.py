@@ -67,6 +67,20 @@ def _cancel(order: CancelOrder) -> RestRequest:
     return post(path, _named(order))
 
 
+def _cancel_by_symbol(inst_type: InstType | None, inst_id: str | None) -> RestRequest:
+    if not _is_spot(inst_type):
+        raise ValidationError(
+            "on a classic account the exchange has no request that cancels the futures orders of "
+            f"one instrument; got {inst_type}: cancel them one by one (by_symbol=False)"
+        )
+    if inst_id is None:
+        raise ValidationError(
+            "inst_id is missing: on a classic account the exchange cancels by instrument, so pass "
+            "one such as 'BTCUSDT', or cancel the orders one by one (by_symbol=False)"
+        )
+    return post("/api/v2/spot/trade/cancel-symbol-order", {"symbol": inst_id})
+
+
 def _open_orders(question: OpenOrders) -> RestRequest:
     spot = _is_spot(question.inst_type)
     path = "/api/v2/spot/trade/unfilled-orders" if spot else "/api/v2/mix/order/orders-pending"
@@ -110,6 +124,7 @@ SPELLING: Final = Spelling(
     open_orders=_open_orders,
     order_history=_order_history,
     cancel=_cancel,
+    cancel_by_symbol=_cancel_by_symbol,
     page=_page,
     keys=_KEYS,
 )

@@ -23,7 +23,7 @@ from .._values.order_updates import (
     OrderPage,
     Question,
 )
-from .._values.orders import CancelOrder, prevailing_id
+from .._values.orders import CancelOrder, InstType, prevailing_id
 from .._values.rest_requests import RestRequest
 from .._values.set_module import set_module
 from . import classic_rest, unified_rest
@@ -37,6 +37,15 @@ from .rest_pages import Page, get
 
 MAX_BODY: Final = 4 * 2**20
 """A longer body is not read: our choice. A page of 100 orders has some 100 kB."""
+
+COUNTDOWNS: Final = range(5, 61)
+"""Seconds: the countdowns that the exchange takes (REST API V3, Countdown Cancel All)."""
+
+NO_COUNTDOWN: Final = (
+    "the exchange has a countdown for unified accounts only (Dialect.UNIFIED), and no other dead "
+    "man's switch: on a classic account, let a process of your own cancel everything when your "
+    "program has ended (docs/scaling.md)"
+)
 
 _OK = 200
 _TOO_MANY_REQUESTS = 429
@@ -110,6 +119,17 @@ class RestCodec:
         """
         return self._spelling.cancel(order)
 
+    def cancel_by_symbol(self, inst_type: InstType | None, inst_id: str | None) -> RestRequest:
+        """Return the request to cancel all open orders of an instrument at once.
+
+        Classic accounts have it for spot, with an `inst_id`; None for `inst_type` means SPOT there.
+        Unified accounts have it for each `inst_type`, and without an `inst_id` for all instruments
+        of that product line. "5 times/1s (UID)" (Cancel Symbol Orders).
+
+        Raises: ValidationError where the exchange has no such request.
+        """
+        return self._spelling.cancel_by_symbol(inst_type, inst_id)
+
     def server_time(self) -> RestRequest:
         """Return the request for the exchange's time. It needs no signature."""
         return get("/api/v2/public/time")
@@ -120,6 +140,25 @@ class RestCodec:
         The key of either kind logs in on the WebSocket of both, so a successful login says nothing.
         """
         return get("/api/v3/account/settings")
+
+    def countdown(self, seconds: int) -> RestRequest:
+        """Return the request that starts, or starts again, the countdown of a unified account.
+
+        At its end the exchange cancels all orders of the account, and the countdown is off. 0 turns
+        it off; else `seconds` is 5 to 60. At most one such request a second, and access is granted
+        on request (REST API V3, Countdown Cancel All).
+
+        Raises: ValidationError on classic accounts, which have no countdown, or for another number
+        of seconds.
+        """
+        if self.dialect is Dialect.CLASSIC:
+            raise ValidationError(NO_COUNTDOWN)
+        if type(seconds) is not int or not (seconds == 0 or seconds in COUNTDOWNS):
+            raise ValidationError(
+                f"seconds must be a whole number from {COUNTDOWNS[0]} to {COUNTDOWNS[-1]}, or 0 to "
+                f"turn the countdown off; got {safe_repr(seconds)}"
+            )
+        return unified_rest.countdown(seconds)
 
     # --- answers ---
 
@@ -136,10 +175,7 @@ class RestCodec:
         _check_question(question)
         data = _read_object(body)
         if data is None:
-            return NoAnswer(
-                f"HTTP {status}, and a body that cannot be read",
-                throttled=status == _TOO_MANY_REQUESTS,
-            )
+            return _unreadable(status)
         code = read_code(data.get("code"))
         if status != _OK or code != _SUCCESS:
             return self._refused(question, status, code, readable_text(data.get("msg")))
@@ -183,6 +219,24 @@ class RestCodec:
         if code in (None, _SUCCESS) or (refused and not _OK <= status < _SERVER_ERRORS):
             return self._unsure(f"HTTP {status}, code {code}: {text}", exchange_ts)
         return self._error(code, text, exchange_ts)
+
+    def read_taken(self, status: int, body: str | bytes) -> NoAnswer | None:
+        """Return None if the exchange took the request of `cancel_by_symbol` or `countdown`, and
+        otherwise why not.
+
+        It says nothing about any order: on classic accounts a cancel by symbol is "executed
+        asynchronously" (Cancel Symbol Orders). Look the orders up. Without a complete answer, the
+        exchange may have taken the request all the same.
+
+        Raises: ValidationError if the body is neither text nor bytes.
+        """
+        data = _read_object(body)
+        if data is None:
+            return _unreadable(status)
+        code = read_code(data.get("code"))
+        if status == _OK and code == _SUCCESS:
+            return None
+        return self._no_answer(status, code, readable_text(data.get("msg")))
 
     def read_server_time(self, status: int, body: str | bytes) -> int | None:
         """Return the exchange's time in milliseconds since 1970; None if there is no such answer.
@@ -229,6 +283,9 @@ class RestCodec:
         answered = status < _SERVER_ERRORS and status != _TOO_MANY_REQUESTS
         if isinstance(question, OneOrder) and answered and code in _NO_SUCH_ORDER:
             return NoSuchOrder(code)
+        return self._no_answer(status, code, message)
+
+    def _no_answer(self, status: int, code: str | None, message: str) -> NoAnswer:
         return NoAnswer(
             f"HTTP {status}, code {code}: {message}"[:_MAX_REASON],
             code=code,
@@ -256,6 +313,12 @@ def _check_question(question: object) -> None:
             "question must be a OneOrder, an OpenOrders or an OrderHistory; got "
             f"{safe_repr(question)}"
         )
+
+
+def _unreadable(status: int) -> NoAnswer:
+    return NoAnswer(
+        f"HTTP {status}, and a body that cannot be read", throttled=status == _TOO_MANY_REQUESTS
+    )
 
 
 def _read_object(body: str | bytes) -> dict[str, object] | None:

@@ -38,6 +38,7 @@ class Spelling:
     open_orders: Callable[[OpenOrders], RestRequest]
     order_history: Callable[[OrderHistory], RestRequest]
     cancel: Callable[[CancelOrder], RestRequest]
+    cancel_by_symbol: Callable[[InstType | None, str | None], RestRequest]
 
     page: Callable[[Question, object], Page | None]
     """Returns the orders in the `data` of a success; None if it has another shape."""
@@ -93,8 +94,10 @@ def word(data: object, key: str) -> str | None:
 
 
 def _percent_encoded(value: str) -> str:
-    """Return a value with everything encoded but the unreserved characters of RFC 3986."""
+    """Return a value with everything encoded but what a query may have and no server decodes."""
     return "".join(
-        chr(byte) if (chr(byte).isalnum() and byte < 128) or chr(byte) in "-._~" else f"%{byte:02X}"
+        chr(byte)
+        if (chr(byte).isalnum() and byte < 128) or chr(byte) in "-._~:/$"
+        else f"%{byte:02X}"
         for byte in value.encode()
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from .._values.errors import ValidationError
 from .._values.order_updates import OneOrder, OpenOrders, OrderHistory, Question
 from .._values.orders import CancelOrder, InstType, prevailing_id
 from .._values.rest_requests import RestRequest
@@ -28,6 +29,22 @@ def _one_order(order: CancelOrder) -> RestRequest:
 
 def _cancel(order: CancelOrder) -> RestRequest:
     return post("/api/v3/trade/cancel-order", _named(order))
+
+
+def _cancel_by_symbol(inst_type: InstType | None, inst_id: str | None) -> RestRequest:
+    if inst_type is None:
+        raise ValidationError(
+            "inst_type is missing: on a unified account the exchange cancels the orders of one "
+            "product line, so pass one such as InstType.SPOT, or cancel the orders one by one "
+            "(by_symbol=False)"
+        )
+    parameters: Parameters = {"category": inst_type.value, "symbol": inst_id}
+    return post("/api/v3/trade/cancel-symbol-order", parameters)
+
+
+def countdown(seconds: int) -> RestRequest:
+    """Return the request that starts the countdown anew, or with 0 turns it off."""
+    return post("/api/v3/trade/countdown-cancel-all", {"countdown": str(seconds)})
 
 
 def _open_orders(question: OpenOrders) -> RestRequest:
@@ -70,6 +87,7 @@ SPELLING: Final = Spelling(
     open_orders=_open_orders,
     order_history=_order_history,
     cancel=_cancel,
+    cancel_by_symbol=_cancel_by_symbol,
     page=_page,
     keys=ORDER_KEYS,
 )

@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from ._driver.channel import Channel, Opener, SessionChannel
     from ._driver.channel_events import ChannelEvent, Dropped
     from ._driver.clock import clock
-    from ._driver.errors import ConnectFailed, LoginRefused, RestFailed, UpgradeRefused
+    from ._driver.errors import (
+        ConnectFailed,
+        GuardFailed,
+        LoginRefused,
+        RestFailed,
+        UpgradeRefused,
+    )
+    from ._driver.guard import Guard
     from ._driver.limits import Limits
 
 __all__ = [
@@ -24,6 +31,8 @@ __all__ = [
     "ChannelEvent",
     "ConnectFailed",
     "Dropped",
+    "Guard",
+    "GuardFailed",
     "Limits",
     "LoginRefused",
     "Opener",
@@ -38,6 +47,8 @@ _HOMES = MappingProxyType({
     "ChannelEvent": "._driver.channel_events",
     "ConnectFailed": "._driver.errors",
     "Dropped": "._driver.channel_events",
+    "Guard": "._driver.guard",
+    "GuardFailed": "._driver.errors",
     "Limits": "._driver.limits",
     "LoginRefused": "._driver.errors",
     "RestFailed": "._driver.errors",

@@ -9,12 +9,33 @@ import json
 from typing import Any
 from urllib.parse import urlencode
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitget_proto import CancelOrder, Credentials, Dialect, InstType, ValidationError
-from bitget_proto.testing import ExchangeConfig, Fault, RestFault, ScriptedExchange
+from bitget_proto import (
+    Accepted,
+    CancelOrder,
+    Codec,
+    Connection,
+    Credentials,
+    Dialect,
+    InstType,
+    OrderStatus,
+    OrderUpdate,
+    Rejected,
+    Session,
+    ValidationError,
+)
+from bitget_proto.testing import (
+    ExchangeConfig,
+    Fault,
+    Pair,
+    RestFault,
+    ScriptedExchange,
+    SessionPair,
+)
 
 KEY = Credentials("key", "secret", "passphrase")
 SPOT = CancelOrder("BTCUSDT", "1", "a")
@@ -157,6 +178,19 @@ def test_cancelling_by_symbol_is_one_request_for_all() -> None:
     assert not exchange.live
 
 
+def test_an_order_that_was_placed_without_a_product_line_is_a_spot_order() -> None:
+    orders = [CancelOrder("BTCUSDT", str(n)) for n in (1, 2)]
+    exchange = unified(*orders)
+    (row, _) = get(exchange, "/api/v3/trade/unfilled-orders")[1]["data"]["list"]
+    assert row["category"] == "SPOT"
+    pair = Pair(Connection(codec=Codec(dialect=Dialect.UNIFIED)), exchange=exchange)
+    pair.open()
+    for order, outcome in zip(orders, (Accepted, Rejected), strict=True):
+        line = InstType.SPOT if outcome is Accepted else InstType.MARGIN
+        id = pair.cancel(attrs.evolve(order, inst_type=line))
+        assert isinstance(pair.outcomes[id], outcome)
+
+
 def test_each_endpoint_has_a_limit_of_its_own() -> None:
     exchange = classic()
     given = [get(exchange, ONE_SPOT, orderId="1")[0] for _ in range(21)]
@@ -235,6 +269,29 @@ def test_private_requests_are_signed(change: dict[str, str], code: str) -> None:
     assert json.loads(time[1])["data"] == {"serverTime": "1763958362000"}
 
 
+def test_a_listed_order_without_a_product_line_can_be_cancelled() -> None:
+    exchange = unified(SPOT)
+    (row,) = get(exchange, "/api/v3/trade/unfilled-orders", category="SPOT")[1]["data"]["list"]
+    listed = CancelOrder(row["symbol"], row["orderId"], inst_type=InstType(row["category"]))
+    session = Session(codec=Codec(dialect=Dialect.UNIFIED), jitter=float)
+    pair = SessionPair(session, exchange)
+    pair.start()
+    assert isinstance(pair.outcomes[pair.cancel(listed)], Accepted)
+
+
+def test_a_signature_is_of_the_values_before_they_are_encoded() -> None:
+    exchange = ScriptedExchange([SPOT], credentials=KEY, epoch=1_763_958_362.0)
+    stamp, found = 1_763_958_362_000, list[str]()
+    for text in ("orderId=1&symbol=币USDT", "orderId=1&symbol=%E5%B8%81USDT"):
+        headers = signed(stamp, f"{ONE_SPOT}?{text}")
+        target = f"{ONE_SPOT}?orderId=1&symbol=%E5%B8%81USDT"
+        answer = exchange.rest("GET", target, headers, b"", 0.0)
+        assert answer is not None
+        found.append(json.loads(answer[1])["code"])
+    # "sign signature error"
+    assert found == ["00000", "40009"]
+
+
 @given(
     method=st.sampled_from(["GET", "POST", "PUT"]),
     target=st.sampled_from([ONE_SPOT, ONE_FUTURES, "/api/v2/spot/trade/cancel-order", "/x"]),
@@ -276,3 +333,79 @@ def test_what_a_request_lacks_is_named() -> None:
         status, whole = method(exchange, path, 0.0, **parts)
         assert status == 400
         assert whole["code"] in ("40019", "40020")
+
+
+# --- the countdown ---
+
+COUNTDOWN = "/api/v3/trade/countdown-cancel-all"
+
+
+def test_at_the_end_of_the_countdown_all_orders_are_cancelled_and_it_is_off() -> None:
+    exchange = unified()
+    exchange.fill(SPOT, 0.0, "0.25")
+    assert post(exchange, COUNTDOWN, 1.0, countdown="5")[0] == 200
+    assert exchange.countdown_ends == 6.0
+    exchange.handle_timeout(5.9)
+    assert len(exchange.live) == 2
+    exchange.handle_timeout(7.0)
+    assert not exchange.live
+    assert exchange.countdown_ends is None
+    _, whole = get(exchange, ONE_UNIFIED, 8.0, orderId="1")
+    order = whole["data"]
+    assert (order["orderStatus"], order["cumExecQty"]) == ("cancelled", "0.25")
+    assert int(order["updatedTime"]) == int((exchange.epoch + 6.0) * 1000)
+    assert exchange.log == []
+
+
+def test_a_countdown_starts_anew_and_is_turned_off() -> None:
+    exchange = unified()
+    for now in (0.0, 4.0, 8.0):
+        post(exchange, COUNTDOWN, now, countdown="5")
+    assert exchange.countdown_ends == 13.0
+    post(exchange, COUNTDOWN, 9.0, countdown="0")
+    assert exchange.countdown_ends is None
+    exchange.handle_timeout(99.0)
+    assert len(exchange.live) == 2
+
+
+def test_a_request_after_the_end_sees_the_orders_gone() -> None:
+    exchange = unified()
+    post(exchange, COUNTDOWN, 0.0, countdown="5")
+    _, whole = get(exchange, "/api/v3/trade/unfilled-orders", 6.0)
+    assert whole["data"]["list"] == []
+
+
+def test_a_countdown_has_5_to_60_seconds_once_a_second_on_unified_accounts() -> None:
+    exchange = unified()
+    for text in ("4", "61", "-5", "5.0", "x", "", "100"):
+        status, whole = post(exchange, COUNTDOWN, 10.0 * len(text), countdown=text)
+        if status != 429:
+            assert (status, whole["code"]) == (400, "40020")
+    assert post(exchange, COUNTDOWN, 50.0, countdown="5")[0] == 200
+    assert post(exchange, COUNTDOWN, 50.9, countdown="0")[0] == 429
+    assert exchange.countdown_ends == 55.0
+    assert post(classic(), COUNTDOWN, countdown="5")[1]["code"] == "40084"
+
+
+def test_a_connected_client_gets_the_pushes_when_the_countdown_ends() -> None:
+    pair = Pair(
+        Connection(codec=Codec(dialect=Dialect.UNIFIED)),
+        unified(),
+    )
+    pair.open()
+    pair.subscribe_orders()
+    post(pair.exchange, COUNTDOWN, pair.clock.now, countdown="5")
+    ends = pair.exchange.countdown_ends
+    pair.run(4.9)
+    assert not [event for event in pair.events if isinstance(event, OrderUpdate)]
+    pair.run(0.2)
+    updates = [event for event in pair.events if isinstance(event, OrderUpdate)]
+    assert {update.order_id for update in updates} == {"1", "2"}
+    assert {update.status for update in updates} == {OrderStatus.CANCELLED}
+    assert ends == 5.0
+    # A client that sends something after the end gets them first.
+    pair.exchange.place(SPOT)
+    post(pair.exchange, COUNTDOWN, pair.clock.now, countdown="5")
+    pair.client.cancel(SPOT, pair.clock.now + 6.0)
+    pair.run(7.0)
+    assert isinstance(next(iter(pair.outcomes.values())), Rejected)

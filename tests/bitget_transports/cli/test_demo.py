@@ -4,22 +4,31 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from bitget_proto import (
     Accepted,
+    Cancelled,
     CancelOrder,
     CodeClass,
+    Dialect,
+    Filled,
+    Final,
+    NotFound,
     Outcome,
     Rejected,
+    StillOpen,
+    Unknown,
     Unresolved,
+    WhyUnknown,
     WhyUnresolved,
 )
 from bitget_proto.testing import Act
 from bitget_transports.cli import _demo
 from bitget_transports.cli._carriers import Carrier, Job, carry
-from bitget_transports.cli._proof import contradictions
+from bitget_transports.cli._proof import contradictions, false_states
 
 from .running import CARRIERS, Shell, finished, process, spot
 
@@ -66,6 +75,25 @@ def test_a_unified_account_cancels_in_batches(shell: Shell) -> None:
     assert verdict["holds"] is True
     assert verdict["cancels"] == verdict["outcomes"] == 120
     assert verdict["batches"] > 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("carrier", CARRIERS)
+@pytest.mark.parametrize("dialect", Dialect)
+def test_the_states_of_the_orders_are_looked_up_and_compared(
+    shell: Shell, carrier: str, dialect: Dialect
+) -> None:
+    options = ("--confirm", "--orders", "100", "--account", dialect.value, "--transport", carrier)
+    ran = shell("demo", *options, "--json")
+    assert ran.code == 0
+    (run,) = ran.of("run")
+    states = run["states"]
+    assert {"cancelled", "not found", "still open"} <= states.keys()
+    unsent = sum(run["unresolved_not_sent"].values())
+    assert sum(states.values()) == 100 - unsent
+    assert "unknown" not in states
+    assert "each is so on the exchange" in ran.err
+    assert not run["contradictions"]
 
 
 def test_output_is_plain_text_without_a_terminal(shell: Shell) -> None:
@@ -153,6 +181,27 @@ def test_it_fails_when_a_transport_breaks_the_promise(shell: Shell, lie: str) ->
     assert "FAILED: " in ran.err
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("lie", ["lost", "wrong"])
+def test_it_fails_when_a_state_is_missing_or_wrong(shell: Shell, lie: str) -> None:
+    def lying(carrier: Carrier, job: Job) -> None:
+        on_final = job.on_final
+
+        def report(final: Final) -> None:
+            if lie == "wrong":
+                on_final(not_found(final.outcome))
+
+        object.__setattr__(job, "on_final", report)
+        carry(carrier, job)
+
+    shell.patch.setattr(_demo, "carry", lying)
+    ran = shell("demo", "--confirm", "--orders", "1", "--transport", "blocking", "--json")
+    assert ran.code == 1
+    (verdict,) = ran.of("verdict")
+    said = "was not looked up" if lie == "lost" else "is NotFound, but the exchange shows"
+    assert said in verdict["contradictions"][0]
+
+
 # --- finding contradictions ---
 
 ONE, TWO = spot("1", "2")
@@ -194,6 +243,48 @@ def test_contradictions_are_found(
 ) -> None:
     found = contradictions([ONE], outcomes, log, Counter({ONE: arrived}), live)
     assert found == [] if said is None else any(said in what for what in found)
+
+
+def not_found(outcome: Outcome) -> NotFound:
+    return NotFound(
+        number=1, outcome=outcome, order_id=None, client_oid=None, evidence=None, tracked_at=0.0,
+        resolved_at=0.0,
+    )  # fmt: skip
+
+
+def state(kind: type[Cancelled | Filled | StillOpen | Unknown]) -> Final:
+    options: dict[type, dict[str, Any]] = {
+        Cancelled: {"average_price": None, "reason": None, "updated_at": None},
+        Filled: {"average_price": None, "updated_at": None},
+        StillOpen: {"average_price": None, "as_of": 0.0},
+        Unknown: {"why": WhyUnknown.DEADLINE, "detail": ""},
+    }
+    return kind(
+        number=1, outcome=accepted(ONE), order_id=None, client_oid=None, evidence=None, tracked_at=0.0,
+        resolved_at=0.0, filled=None, **options[kind],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("final", "log", "live", "placed", "true"),
+    [
+        (state(Cancelled), [act(cancelled=True)], [], [ONE], True),
+        (state(Cancelled), [act(cancelled=False)], [ONE], [ONE], False),
+        (state(Filled), [act(cancelled=False)], [], [ONE], True),
+        (state(Filled), [act(cancelled=True)], [], [ONE], False),
+        (state(Filled), [], [ONE], [ONE], False),
+        (state(Filled), [], [], [], False),
+        (state(StillOpen), [], [ONE], [ONE], True),
+        (state(StillOpen), [act(cancelled=True)], [], [ONE], False),
+        (not_found(accepted(ONE)), [], [], [], True),
+        (not_found(accepted(ONE)), [], [], [ONE], False),
+        (state(Unknown), [act(cancelled=True)], [], [ONE], True),
+    ],
+)  # fmt: skip
+def test_false_states_are_found(
+    final: Final, log: list[Act], live: list[CancelOrder], placed: list[CancelOrder], *, true: bool
+) -> None:
+    assert (false_states([final], log, live, placed) == []) is true
 
 
 def test_a_cancel_that_was_not_requested_is_found() -> None:

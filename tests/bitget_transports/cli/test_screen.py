@@ -222,7 +222,7 @@ def test_a_percentile_is_the_nearest_rank(share: float, value: float) -> None:
 # --- help and arguments ---
 
 
-@pytest.mark.parametrize("command", ["demo", "orders", "replay", "exchange"])
+@pytest.mark.parametrize("command", ["demo", "orders", "all", "replay", "exchange"])
 def test_every_command_has_help_with_examples_in_ascii(shell: Shell, command: str) -> None:
     ran = shell(command, "--help")
     assert ran.code == 0
@@ -232,7 +232,7 @@ def test_every_command_has_help_with_examples_in_ascii(shell: Shell, command: st
 
 
 @pytest.mark.parametrize("width", [60, 80, 160])
-@pytest.mark.parametrize("command", ["", "demo", "orders", "replay", "exchange"])
+@pytest.mark.parametrize("command", ["", "demo", "orders", "all", "replay", "exchange"])
 def test_the_help_fits_the_terminal_and_uses_its_width(
     shell: Shell, command: str, width: int
 ) -> None:

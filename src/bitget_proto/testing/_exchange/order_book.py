@@ -158,6 +158,13 @@ class Book:
         self._end(gone, now, "cancelled", gone.last.filled)
         return "0", "Success", gone
 
+    def cancel_all(self, now: float) -> list[BookOrder]:
+        """Cancel every live order, as the exchange does by itself, and return them."""
+        gone = list(self._all_live())
+        for placed in gone:
+            self._end(placed, now, "cancelled", placed.last.filled)
+        return gone
+
     def takes_batch(self, now: float) -> bool:
         """Count a batch, and return whether the limit of batches allows it."""
         if self._batches is None:
@@ -198,7 +205,9 @@ class Book:
         if code is not None:
             return code, "refused as scripted"
         live = self._live.get(key)
-        if self._unified and (live is None or order.inst_type not in (None, live.order.inst_type)):
+        # An order without a product line is a spot order.
+        line = None if live is None else live.order.inst_type or InstType.SPOT
+        if self._unified and (line is None or order.inst_type not in (None, line)):
             return "25204", "Order does not exist"
         if live is None:
             return "43001", "The order does not exist"

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeAlias, cast
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 import attrs
 
@@ -24,6 +24,7 @@ from ..._values.credentials import Credentials
 from ..._values.dialects import Dialect
 from ..._values.errors import ValidationError
 from ..._values.orders import CancelOrder, InstType
+from ..._wire.rest import COUNTDOWNS
 from .exchange_connection import ExchangeConfig
 from .faults import RestFault, check_faults
 from .order_book import Book, BookOrder, Moment
@@ -56,6 +57,7 @@ class Account(Protocol):
     config: ExchangeConfig
     credentials: Credentials | None
     rest_behind: float
+    countdown_ends: float | None
 
     def wall_clock(self, now: float) -> float: ...
 
@@ -161,7 +163,7 @@ class RestApi:
     def _check_signed(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes, now: float
     ) -> None:
-        """Check the headers of a private request.
+        """Check the headers of a private request. The signature is of the query before encoding.
 
         Raises: Refused if they are not those of the account.
         """
@@ -177,7 +179,7 @@ class RestApi:
             raise Refused("40005", "Invalid ACCESS_TIMESTAMP")
         if abs(self._milliseconds(now) - int(stamp)) > STAMP_VALID:
             raise Refused("40008", "Request timestamp expired")
-        signed = (stamp + method + target).encode() + body
+        signed = (stamp + method + unquote(target)).encode() + body
         sign = hmac.new(known.secret.encode(), signed, hashlib.sha256).digest()
         if headers.get("access-sign") != base64.b64encode(sign).decode():
             raise Refused("40009", "sign signature error")
@@ -314,6 +316,15 @@ def _cancel_symbol(call: _Call) -> object:
     return {"list": named} if unified else {"symbol": symbol}
 
 
+def _countdown(call: _Call) -> object:
+    text = call.text("countdown") or ""
+    seconds = int(text) if text.isascii() and text.isdigit() and len(text) < 3 else -1
+    if seconds != 0 and seconds not in COUNTDOWNS:
+        raise Refused("40020", "Parameter countdown error")
+    call.api.account.countdown_ends = call.now + seconds if seconds else None
+    return None
+
+
 def _time(call: _Call) -> object:
     return {"serverTime": str(int(call.api.account.wall_clock(call.now) * 1000))}
 
@@ -334,6 +345,7 @@ _ENDPOINTS: Final[Mapping[tuple[str, str], tuple[int, _Handler]]] = MappingProxy
     ("POST", "/api/v3/trade/cancel-order"): (1000, _cancel),
     ("POST", "/api/v2/spot/trade/cancel-symbol-order"): (5, _cancel_symbol),
     ("POST", "/api/v3/trade/cancel-symbol-order"): (5, _cancel_symbol),
+    ("POST", "/api/v3/trade/countdown-cancel-all"): (1, _countdown),
     ("GET", "/api/v3/account/settings"): (20, lambda _: {"accountMode": "unified"}),
 })  # fmt: skip
 """The requests a second and the handler of each endpoint. Cancels have the account's allowance."""

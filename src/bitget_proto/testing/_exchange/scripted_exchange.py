@@ -169,6 +169,9 @@ class ScriptedExchange(_BehaviourCommands):
         self._behaviour = Behaviour()
         self.rest_behind: float = 0.0
         """How many seconds the orders that REST shows are behind the book."""
+        self.countdown_ends: float | None = None
+        """When all orders are cancelled unless the countdown is renewed (REST, unified accounts);
+        None while it is off."""
         self._rest_api = RestApi(self, self._book, self._cancel_by_rest)
         self._numbers = 0
         self._placed = 0
@@ -333,7 +336,28 @@ class ScriptedExchange(_BehaviourCommands):
         `target` is the path with its query. `headers` have names in lower case. Never raises for
         the content of a request.
         """
-        return self._rest_api.answer(method, target, headers, body, finite_time(now, -inf))
+        now = finite_time(now, -inf)
+        self.handle_timeout(now)
+        ends = self.countdown_ends
+        answer = self._rest_api.answer(method, target, headers, body, now)
+        if self.countdown_ends != ends:
+            for link in self.links:
+                link._news()  # it wakes up at another time
+        return answer
+
+    def handle_timeout(self, now: float) -> None:
+        """Cancel all orders if the countdown has ended, and push their end. The countdown is off
+        then.
+
+        Links call this too. Call it when `countdown_ends` is due, if no link may be open.
+
+        Raises: LocalProtocolError for a `now` that is not a finite number.
+        """
+        ends = self.countdown_ends
+        if ends is not None and ends <= finite_time(now, -inf):
+            self.countdown_ends = None
+            for placed in self._book.cancel_all(ends):
+                self._push(placed, None, now)
 
     def handshake(self) -> tuple[int, int | None] | None:
         """Return the HTTP status and `Retry-After` for refusing a handshake, or None to accept it.
@@ -486,6 +510,7 @@ class ScriptedLink(_BehaviourCommands):
 
     def receive(self, message: str | bytes, now: float) -> None:
         """Handle a message from the client."""
+        self.exchange.handle_timeout(now)
         if not self._outbox.behaviour.deaf:
             self._seen("received", message, now)
             self.connection.receive(message, now)
@@ -507,6 +532,7 @@ class ScriptedLink(_BehaviourCommands):
 
     def handle_timeout(self, now: float) -> None:
         """Fire the timers that are due, and do what was put off until now."""
+        self.exchange.handle_timeout(now)
         if self.silent:
             return
         self.connection.handle_timeout(now)
@@ -554,6 +580,9 @@ class ScriptedLink(_BehaviourCommands):
     def _due(self, wait: Wait, *, writable: bool) -> float | None:
         """Return when the script is due, or None when the connection's own timer is due first."""
         due = self._outbox.due(writable=writable)
+        ends = self.exchange.countdown_ends
+        if ends is not None and self in self.exchange._open:
+            due = min(due, ends)
         if self._later and not self.silent:
             due = min(due, self._later[0][0])
         return due if due < (inf if wait.until is None else wait.until) else None

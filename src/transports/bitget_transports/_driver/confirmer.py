@@ -5,7 +5,8 @@ means that it asks REST and fires what is due, for all that wait. When it has it
 cancelled, it hands over to another.
 
 Rules for changes:
-- Each `Final` goes to the call that waits for it. One whose call has been left is dropped.
+- Each `Final` goes to the call that waits for it, and to `report`. One whose call has been left
+  goes to `report` alone.
 - Nothing here waits. The transports wait.
 """
 
@@ -33,6 +34,7 @@ from bitget_proto import (
     OneOrder,
     OpenOrders,
     OrderPage,
+    OrderStatus,
     OrderUpdate,
     Outcome,
     Question,
@@ -51,11 +53,16 @@ from .account import Account
 from .checks import safe_repr
 from .clock import clock
 from .errors import RestFailed
+from .log import ChannelLog
 
 NOT_FOLLOWED = "the channel does not follow orders: open it with orders=True"
 
 _PAGE_INTERVAL = 0.1
 """Seconds between two pages of open orders: REST allows 10 a second for futures, 20 for others."""
+
+_BY_SYMBOL_DELAY = 1.0
+"""Seconds from a cancel by symbol to the first list of open orders. Our choice: the exchange executes
+it "asynchronously", and REST may be about a second behind."""
 
 _ATTEMPTS = 5
 """How often a page of open orders is asked for. Our choice."""
@@ -89,6 +96,8 @@ class Confirmer:
         self.rest = RestCodec(dialect)
         self.until = inf
         """When something is due again."""
+        self.report: Callable[[Final], object] = _do_nothing
+        """Called with each `Final`, after it was delivered."""
         self._look_ups: deque[LookUp] = deque()
         """The look-ups that have not begun."""
         self._serving: FinalWaiter | None = None
@@ -96,6 +105,7 @@ class Confirmer:
         self._account = account
         self._reconciler = Reconciler()
         self._waiters: dict[int, FinalWaiter] = {}
+        self._noting: list[Ended] = []
 
     # --- calls that wait ---
 
@@ -140,6 +150,8 @@ class Confirmer:
         """Learn from an event of the channel."""
         now = clock()
         if isinstance(event, OrderUpdate):
+            for ended in self._noting:
+                ended.saw(event)
             self._reconciler.pushed(event, now)
         elif isinstance(event, Subscribed):
             self._reconciler.up(now)
@@ -161,6 +173,16 @@ class Confirmer:
             self._advance()
         return self._look_ups.popleft() if self._look_ups else None
 
+    @contextmanager
+    def noting_ends(self) -> Generator[Ended]:
+        """Note which orders the pushes show as ended meanwhile."""
+        ended = Ended()
+        self._noting.append(ended)
+        try:
+            yield ended
+        finally:
+            self._noting.remove(ended)
+
     # --- requests ---
 
     @contextmanager
@@ -179,6 +201,20 @@ class Confirmer:
             self._reconciler.looked_up(look_up.number, reply, clock())
             self._advance()
 
+    @contextmanager
+    def cancelling_by_symbol(self, request: RestRequest, log: ChannelLog) -> Generator[Asked]:
+        """Send the request to cancel by symbol. If it fails, log why: the list of open orders shows
+        what it has done.
+        """
+        asked = Asked(request)
+        try:
+            yield asked
+            failure = self.rest.read_taken(*_answer(asked.answer))
+        except Exception as error:  # noqa: BLE001 - no answer, whatever the reason
+            failure = NoAnswer(f"{type(error).__name__}: {error}")
+        if failure is not None:
+            log.not_cancelled_by_symbol(failure.reason)
+
     def signed(self, request: RestRequest) -> dict[str, str]:
         """Return the headers of a request, signed for now.
 
@@ -191,13 +227,7 @@ class Confirmer:
 
         Raises: ValidationError if it is not a status and a body.
         """
-        match answer:
-            case (int() as status, bytes() | str() as body):
-                return self.rest.read_look_up(question, status, body)
-            case _:
-                raise ValidationError(
-                    f"rest must return the status and the body of the answer; got {safe_repr(answer)}"
-                )
+        return self.rest.read_look_up(question, *_answer(answer))
 
     # --- inside ---
 
@@ -206,10 +236,12 @@ class Confirmer:
         while not isinstance(output := self._reconciler.poll(clock()), Wait):
             if isinstance(output, LookUp):
                 self._look_ups.append(output)
-            elif (waiter := self._waiters.pop(output.number, None)) is not None:
+                continue
+            if (waiter := self._waiters.pop(output.number, None)) is not None:
                 waiter.finals.append(output)
                 waiter.expected -= 1
                 waiter.wake()
+            self.report(output)
         self.until = inf if output.until is None else output.until
         if self._serving is not None:
             self._serving.wake()
@@ -229,13 +261,18 @@ class Asked:
 
 
 class Listing:
-    """Reads the open orders, page by page."""
+    """Reads the open orders, page by page.
 
-    def __init__(self, confirmer: Confirmer, question: OpenOrders) -> None:
+    `settling` says that the exchange executes a cancel by symbol.
+    """
+
+    def __init__(
+        self, confirmer: Confirmer, question: OpenOrders, *, settling: bool = False
+    ) -> None:
         self.orders: list[CancelOrder] = []
         """The open orders of the pages that were read."""
         self.complete = False
-        self.delay = 0.0
+        self.delay = _BY_SYMBOL_DELAY if settling else 0.0
         """Seconds to wait before the next page, or before the same one again."""
         self._confirmer = confirmer
         self._question = question
@@ -292,9 +329,15 @@ class Ended:
         if isinstance(final, (Cancelled, Filled)) and final.order_id is not None:
             self._ids.add(final.order_id)
 
+    def saw(self, update: OrderUpdate) -> None:
+        """Learn from a push."""
+        if update.status in (OrderStatus.CANCELLED, OrderStatus.FILLED):
+            self._ids.add(update.order_id)
+
     def without(self, orders: list[CancelOrder]) -> list[CancelOrder]:
         """Return the orders that may be open."""
-        return [order for order in orders if order.order_id not in self._ids]
+        ids = self._ids
+        return [order for order in orders if order.order_id is None or order.order_id not in ids]
 
 
 def check_rounds(rounds: object) -> None:
@@ -306,5 +349,19 @@ def check_rounds(rounds: object) -> None:
         raise ValidationError(f"rounds must be a whole number from 1 up; got {safe_repr(rounds)}")
 
 
-def _do_nothing() -> None:
+def _answer(answer: object) -> tuple[int, bytes | str]:
+    """Return the status and the body of an answer.
+
+    Raises: ValidationError if it is not that.
+    """
+    match answer:
+        case (int() as status, bytes() | str() as body):
+            return status, body
+        case _:
+            raise ValidationError(
+                f"rest must return the status and the body of the answer; got {safe_repr(answer)}"
+            )
+
+
+def _do_nothing(_: object = None) -> None:
     """Nothing waits."""

@@ -12,6 +12,7 @@ from bitget_proto import (
     LookUp,
     OpenOrders,
     Outcome,
+    RestRequest,
     Session,
     Unresolved,
 )
@@ -19,7 +20,7 @@ from bitget_proto import (
 from .account import Account
 from .async_driver import AsyncDriver
 from .clock import clock
-from .confirmer import Confirmer, Ended, FinalWaiter, Listing, check_rounds
+from .confirmer import Confirmer, FinalWaiter, Listing, check_rounds
 from .rest import HttpxSender, SendRest, check_rest
 from .rest_cancels import RestCancels
 
@@ -87,39 +88,50 @@ class AsyncConfirming:
         inst_type: InstType | None,
         inst_id: str | None,
         rounds: int,
+        *,
+        by_symbol: bool,
     ) -> AsyncGenerator[tuple[Outcome, Final | None]]:
         """As `Channel.cancel_all`."""
         check_rounds(rounds)
-        confirmer, ended = self._confirmer, Ended()
-        for _ in range(rounds):
-            orders = ended.without(await self._open_orders(OpenOrders(inst_type, inst_id)))
-            if not orders:
-                return
-            waiter = FinalWaiter()
-            try:
-                async for outcome in cancel_many(orders):
-                    if isinstance(outcome, Unresolved) and not outcome.sent:
-                        yield outcome, None
-                    else:
-                        confirmer.confirm(outcome, waiter)
-                    await self._serve(waiter)
-                    for final in waiter.take():
-                        ended.add(final)
-                        yield final.outcome, final
-                while waiter.expected:
-                    await self._arrive(waiter)
-                    for final in waiter.take():
-                        ended.add(final)
-                        yield final.outcome, final
-            finally:
-                confirmer.leave(waiter)
+        confirmer = self._confirmer
+        with confirmer.noting_ends() as ended:
+            if by_symbol:
+                await self._cancel_by_symbol(confirmer.rest.cancel_by_symbol(inst_type, inst_id))
+            for number in range(rounds):
+                settling = by_symbol and number == 0
+                listing = Listing(confirmer, OpenOrders(inst_type, inst_id), settling=settling)
+                orders = ended.without(await self._open_orders(listing))
+                if not orders:
+                    return
+                waiter = FinalWaiter()
+                try:
+                    async for outcome in cancel_many(orders):
+                        if isinstance(outcome, Unresolved) and not outcome.sent:
+                            yield outcome, None
+                        else:
+                            confirmer.confirm(outcome, waiter)
+                        await self._serve(waiter)
+                        for final in waiter.take():
+                            ended.add(final)
+                            yield final.outcome, final
+                    while waiter.expected:
+                        await self._arrive(waiter)
+                        for final in waiter.take():
+                            ended.add(final)
+                            yield final.outcome, final
+                finally:
+                    confirmer.leave(waiter)
 
-    async def _open_orders(self, question: OpenOrders) -> list[CancelOrder]:
+    async def _cancel_by_symbol(self, request: RestRequest) -> None:
+        with self._confirmer.cancelling_by_symbol(request, self._driver.log) as asked:
+            headers = self._confirmer.signed(asked.request)
+            asked.answer = await self._send(asked.request, headers)
+
+    async def _open_orders(self, listing: Listing) -> list[CancelOrder]:
         """Return all open orders, page by page.
 
         Raises: RestFailed.
         """
-        listing = Listing(self._confirmer, question)
         while not listing.complete:
             if listing.delay:
                 await self._driver.wait(self._driver.flag(), listing.delay)

@@ -157,6 +157,7 @@ class Driver(ABC):
     def follow_orders(self, confirmer: Confirmer) -> None:
         """Subscribe to changes of the account's orders, and find out what becomes of them."""
         self.confirmer = confirmer
+        confirmer.report = self.router.report
         self._core.subscribe_orders(self.now())
 
     # --- implemented by each transport ---

@@ -112,3 +112,10 @@ class LoginRefused(ConnectFailed):
 @set_module("bitget_transports")
 class RestFailed(ConnectionError):
     """REST did not give what `cancel_all` needs: a list of the open orders."""
+
+
+@set_module("bitget_transports")
+class GuardFailed(ConnectionError):
+    """The countdown of `guard` could not be started or turned off, or is not known to be on. The
+    message says why and what to do.
+    """

@@ -14,9 +14,9 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from types import MappingProxyType
-from typing import Final
 
 from bitget_proto import (
+    Armed,
     CallerError,
     Closed,
     CodeClass,
@@ -25,16 +25,22 @@ from bitget_proto import (
     Ended,
     Event,
     ExchangeError,
+    Final,
     GoingAway,
+    Lapsed,
     LateReply,
     LinkClosed,
     LoginRejected,
+    NotRenewed,
     Ready,
     Rejected,
     SessionEvent,
     SignedLogin,
+    StillOpen,
+    Stopped,
     StoreDown,
     StoreUp,
+    Unknown,
     Unresolved,
     Up,
     WhyClosed,
@@ -44,12 +50,12 @@ from bitget_proto import (
 from .errors import SKEW_NOTICED
 from .url import Target
 
-_LOGGER: Final = logging.getLogger("bitget_transports")
+_LOGGER = logging.getLogger("bitget_transports")
 _LOGGER.addHandler(logging.NullHandler())
 
-_TRACE: Final = logging.getLogger("bitget_transports.trace")
+_TRACE = logging.getLogger("bitget_transports.trace")
 
-_CONSEQUENCES: Final = MappingProxyType({
+_CONSEQUENCES = MappingProxyType({
     "jitter": "this backoff has no jitter",
     "observe": "nothing more is observed",
     "wall_clock": "the next dial waits until it returns a time",
@@ -107,8 +113,16 @@ class ChannelLog:
         """An unread event was discarded, the first since events were read."""
         self._log(logging.WARNING, "unread events are being discarded: read channel.events")
 
-    def event(self, event: Event | SessionEvent) -> None:
-        """Log an event of the core, unless it is of no concern to an operator."""
+    def not_cancelled_by_symbol(self, reason: str) -> None:
+        """The request to cancel by symbol was refused, or not answered."""
+        self._log(
+            logging.WARNING,
+            "the cancel by symbol failed, so orders are cancelled one by one%s",
+            self._text(reason),
+        )
+
+    def event(self, event: Event | SessionEvent | Final) -> None:
+        """Log an event of the core, or a final, unless it is of no concern to an operator."""
         match event:
             case Ready():
                 self._log(logging.INFO, "up: the login was accepted")
@@ -176,6 +190,21 @@ class ChannelLog:
                     event.code_class.value,
                     self._text(event.message),
                 )
+            case StillOpen():
+                self._log(
+                    logging.WARNING,
+                    "cancel %s: the order was still open, as the %s showed",
+                    event.outcome.id,
+                    "" if event.evidence is None else event.evidence.value,
+                )
+            case Unknown():
+                self._log(
+                    logging.WARNING,
+                    "cancel %s: nothing shows what became of the order, %s%s",
+                    event.outcome.id,
+                    event.why.value,
+                    self._text(event.detail),
+                )
             case Closed() | Ended():
                 asked = event.why in (WhyClosed.ASKED, WhyEnded.ASKED)
                 self._log(
@@ -186,6 +215,38 @@ class ChannelLog:
                 )
             case _:
                 pass
+
+    def guard(self, event: Armed | NotRenewed | Lapsed | Stopped, countdown: int) -> None:
+        """Log an event of a dead man's switch."""
+        match event:
+            case Armed():
+                self._log(
+                    logging.INFO,
+                    "guard: the exchange cancels all orders %d s after the last renewal",
+                    countdown,
+                )
+            case NotRenewed():
+                self._log(
+                    logging.WARNING,
+                    "guard: not renewed, %s%s",
+                    event.why.value,
+                    self._text(event.detail),
+                )
+            case Lapsed():
+                self._log(
+                    logging.ERROR,
+                    "guard: lapsed: the exchange may have cancelled all orders, and may cancel none "
+                    "later",
+                )
+            case Stopped():
+                self._log(
+                    logging.INFO if event.disarmed else logging.WARNING,
+                    "guard: %s%s",
+                    "turned off"
+                    if event.disarmed
+                    else "ended: the exchange may cancel all orders soon",
+                    self._text(event.detail),
+                )
 
     def _log(self, level: int, message: str, *arguments: object) -> None:
         with suppress(Exception):

@@ -26,6 +26,7 @@ from bitget_proto import (
     Closed,
     Ended,
     Event,
+    Final,
     LocalProtocolError,
     NoRoom,
     Outcome,
@@ -152,7 +153,7 @@ class OutcomeRouter:
         self._unread += 1
         waiter.outcomes.append(outcome)
         waiter.wake()
-        self._report(outcome)
+        self.report(outcome)
 
     def take_next_order(
         self, waiter: Waiter, now: float, timeout: float | None, policy: Policy | None = None
@@ -257,13 +258,14 @@ class OutcomeRouter:
         if type(event) is Accepted and (reporter is None or reporter.observe is None):
             self._route(event)  # as nearly always, there is nothing to report
         elif isinstance(event, (Closed, Ended)):
-            self._report(event)
+            self.report(event)
             self._route(event)
         else:
             self._route(event)
-            self._report(event)
+            self.report(event)
 
-    def _report(self, event: Event | SessionEvent) -> None:
+    def report(self, event: Event | SessionEvent | Final) -> None:
+        """Report an event, or a `Final`, to the log and to `observe`."""
         failure = None if self._reporter is None else self._reporter.report(event)
         if failure is not None:
             self.dispatch(failure)

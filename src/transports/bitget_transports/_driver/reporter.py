@@ -8,9 +8,15 @@ from typing import TypeAlias
 from bitget_proto import (
     Accepted,
     CallerError,
+    Cancelled,
     Event,
+    Filled,
+    Final,
+    NotFound,
     Rejected,
     SessionEvent,
+    StillOpen,
+    Unknown,
     Unresolved,
     ValidationError,
 )
@@ -19,8 +25,11 @@ from .checks import safe_repr
 from .clock import clock
 from .log import ChannelLog
 
-Observe: TypeAlias = Callable[[Event | SessionEvent, float], object]
-"""Called with each event and when it happened, on `bitget_transports.clock`."""
+Observe: TypeAlias = Callable[[Event | SessionEvent | Final, float], object]
+"""Called with each event, outcome and final and when it happened, on `bitget_transports.clock`."""
+
+_TIMED = (Accepted, Rejected, Unresolved, Cancelled, Filled, StillOpen, NotFound, Unknown)
+"""What says itself when it happened."""
 
 
 class Reporter:
@@ -35,13 +44,13 @@ class Reporter:
         self.observe = observe
         """The caller's function; None also after it has failed."""
 
-    def report(self, event: Event | SessionEvent) -> CallerError | None:
-        """Report an event. Return how `observe` failed; it is not called again then."""
+    def report(self, event: Event | SessionEvent | Final) -> CallerError | None:
+        """Report an event or a final. Return how `observe` failed; it is not called again then."""
         if type(event) is not Accepted:  # which is not logged
             self.log.event(event)
         if self.observe is None:
             return None
-        at = event.resolved_at if isinstance(event, (Accepted, Rejected, Unresolved)) else clock()
+        at = event.resolved_at if isinstance(event, _TIMED) else clock()
         try:
             self.observe(event, at)
         except Exception as error:  # noqa: BLE001 - it is the caller's

@@ -91,18 +91,6 @@ class _Sender:
         return {"method": request.method, "url": url, "headers": dict(headers), "content": content}
 
 
-def never_left(error: Exception) -> bool:
-    """Return whether not one byte of a request was sent that one of our clients failed to send.
-
-    They open a connection for each request or take an idle one, and try nothing twice. So nothing
-    was sent if it was not opened in time or refused, or the proxy refused it.
-    """
-    httpx = _httpx()
-    return isinstance(
-        error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
-    )
-
-
 class HttpxSender(_Sender):
     """Sends requests with httpx, through `client` if there is one."""
 
@@ -111,10 +99,18 @@ class HttpxSender(_Sender):
         self._given = client
         self._own: httpx.AsyncClient | None = None
 
-    async def __call__(self, request: RestRequest, headers: Mapping[str, str]) -> Answer:
+    def open(self) -> httpx.AsyncClient:
+        """Return the client, which the first call makes.
+
+        Raises: ImportError, with the command to install it, if httpx is missing.
+        """
         client = self._given or self._own
         if client is None:
             client = self._own = _httpx().AsyncClient(**self._options())
+        return client
+
+    async def __call__(self, request: RestRequest, headers: Mapping[str, str]) -> Answer:
+        client = self.open()
         answer = await client.request(**self._parts(request, headers))
         return answer.status_code, answer.content
 
@@ -130,10 +126,15 @@ class BlockingHttpxSender(_Sender):
 
     _own: httpx.Client | None = None
 
-    def __call__(self, request: RestRequest, headers: Mapping[str, str]) -> Answer:
+    def open(self) -> httpx.Client:
+        """As `HttpxSender.open`."""
         client = self._own
         if client is None:
             client = self._own = _httpx().Client(**self._options())
+        return client
+
+    def __call__(self, request: RestRequest, headers: Mapping[str, str]) -> Answer:
+        client = self.open()
         answer = client.request(**self._parts(request, headers))
         return answer.status_code, answer.content
 
@@ -142,6 +143,20 @@ class BlockingHttpxSender(_Sender):
         client, self._own = self._own, None
         if client is not None:
             client.close()
+
+
+def never_left(error: Exception) -> bool:
+    """Return whether httpx raised this before it had a connection, so that nothing was sent.
+
+    Our clients open a connection for each request or take an idle one, and try nothing twice.
+    """
+    kind = type(error)
+    return kind.__module__.partition(".")[0] == "httpx" and kind.__name__ in (
+        "ConnectError",
+        "ConnectTimeout",
+        "PoolTimeout",
+        "ProxyError",
+    )
 
 
 def _httpx() -> Any:

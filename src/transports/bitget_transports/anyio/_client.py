@@ -31,6 +31,7 @@ from bitget_proto import (
     Credentials,
     Dialect,
     Event,
+    Final,
     Session,
     SessionConfig,
     SessionEvent,
@@ -72,7 +73,7 @@ def connect(
     limits: Limits | None = None,
     wall_clock: Callable[[], float] = time.time,
     trace: Callable[[str], object] | None = None,
-    observe: Callable[[Event | SessionEvent, float], object] | None = None,
+    observe: Callable[[Event | SessionEvent | Final, float], object] | None = None,
     orders: bool = False,
     rest: SendRest | None = None,
     client: httpx.AsyncClient | None = None,
@@ -97,9 +98,9 @@ def connect(
     `trace` is called with each line of a trace of this connection: pass the `write` method of a
     file, for example. See `bitget_proto.record`.
 
-    `observe` is called with each event and each outcome, also one that a call waits for, and with
-    its time. It must return soon. `bitget_transports.telemetry` has functions that make metrics and
-    spans.
+    `observe` is called with each event, each outcome and each `Final`, also one that a call waits
+    for, and with its time. It must return soon. `bitget_transports.telemetry` has functions that
+    make metrics and spans.
 
     `orders=True` subscribes to changes of the account's orders, which are `OrderUpdate` events, and
     lets you call `Channel.confirm` and `Channel.cancel_all`. They ask REST with httpx (the extra
@@ -152,7 +153,7 @@ def open_session(
     limits: Limits | None = None,
     wall_clock: Callable[[], float] = time.time,
     trace: Callable[[str], object] | None = None,
-    observe: Callable[[Event | SessionEvent, float], object] | None = None,
+    observe: Callable[[Event | SessionEvent | Final, float], object] | None = None,
     orders: bool = False,
     rest: SendRest | None = None,
     jitter: Callable[[], float] = random.random,

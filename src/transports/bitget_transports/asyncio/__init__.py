@@ -8,6 +8,7 @@ It needs the extra `asyncio`.
 """
 
 from ._client import connect, open_session
+from ._guard import guard
 from ._shared_budget import shared_budget
 
-__all__ = ["connect", "open_session", "shared_budget"]
+__all__ = ["connect", "guard", "open_session", "shared_budget"]

@@ -7,6 +7,15 @@ It needs the extra `blocking`.
 """
 
 from ._client import Channel, Opener, SessionChannel, connect, open_session
+from ._guard import guard
 from ._shared_budget import shared_budget
 
-__all__ = ["Channel", "Opener", "SessionChannel", "connect", "open_session", "shared_budget"]
+__all__ = [
+    "Channel",
+    "Opener",
+    "SessionChannel",
+    "connect",
+    "guard",
+    "open_session",
+    "shared_budget",
+]

@@ -80,7 +80,7 @@ def connect(
     limits: Limits | None = None,
     wall_clock: Callable[[], float] = time.time,
     trace: Callable[[str], object] | None = None,
-    observe: Callable[[Event | SessionEvent, float], object] | None = None,
+    observe: Callable[[Event | SessionEvent | Final, float], object] | None = None,
     orders: bool = False,
     rest: SendRestBlocking | None = None,
     sock: socket.socket | None = None,
@@ -107,9 +107,9 @@ def connect(
     `trace` is called with each line of a trace of this connection: pass the `write` method of a
     file, for example. See `bitget_proto.record`.
 
-    `observe` is called with each event and each outcome, also one that a call waits for, and with
-    its time. It must return soon. `bitget_transports.telemetry` has functions that make metrics and
-    spans.
+    `observe` is called with each event, each outcome and each `Final`, also one that a call waits
+    for, and with its time. It must return soon. `bitget_transports.telemetry` has functions that
+    make metrics and spans.
 
     `orders=True` subscribes to changes of the account's orders, which are `OrderUpdate` events, and
     lets you call `Channel.confirm` and `Channel.cancel_all`. They ask REST with httpx (the extra
@@ -168,7 +168,7 @@ def open_session(
     limits: Limits | None = None,
     wall_clock: Callable[[], float] = time.time,
     trace: Callable[[str], object] | None = None,
-    observe: Callable[[Event | SessionEvent, float], object] | None = None,
+    observe: Callable[[Event | SessionEvent | Final, float], object] | None = None,
     orders: bool = False,
     rest: SendRestBlocking | None = None,
     jitter: Callable[[], float] = random.random,
@@ -302,7 +302,12 @@ class Channel:
         return self._confirming_or_raise().confirm(outcome)
 
     def cancel_all(
-        self, inst_type: InstType | None = None, inst_id: str | None = None, *, rounds: int = 3
+        self,
+        inst_type: InstType | None = None,
+        inst_id: str | None = None,
+        *,
+        rounds: int = 3,
+        by_symbol: bool = False,
     ) -> Generator[tuple[Outcome, Final | None]]:
         """Cancel all open orders of a product line, or of one instrument:
         `for outcome, final in channel.cancel_all(InstType.SPOT)`.
@@ -312,10 +317,19 @@ class Channel:
         meanwhile, is cancelled in the next round. `final` is None if the cancel was never sent. On
         classic accounts None means SPOT; on unified ones all product lines.
 
+        With `by_symbol=True` it begins with the exchange's own request to cancel all orders of an
+        instrument: one request, where a hundred cancels take 10 s. It waits 1 s, and then lists and
+        cancels what is left. The orders that this request has cancelled are not yielded. If it
+        fails, a warning is logged, and all orders are cancelled one by one. It exists as
+        `RestCodec.cancel_by_symbol` says: on classic accounts for spot only.
+
         Raises: during iteration, RestFailed if the list cannot be read, and as `cancel` and
-        `confirm`; ValidationError unless `rounds` is a whole number from 1 up.
+        `confirm`; ValidationError, before anything is sent, unless `rounds` is a whole number from
+        1 up, or if the exchange has no such cancel by symbol.
         """
-        return self._confirming_or_raise().cancel_all(self.cancel_many, inst_type, inst_id, rounds)
+        return self._confirming_or_raise().cancel_all(
+            self.cancel_many, inst_type, inst_id, rounds, by_symbol=by_symbol
+        )
 
     def _confirming_or_raise(self) -> Confirming:
         if self._confirming is None:

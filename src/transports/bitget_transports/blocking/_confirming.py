@@ -14,13 +14,14 @@ from bitget_proto import (
     LookUp,
     OpenOrders,
     Outcome,
+    RestRequest,
     Session,
     Unresolved,
 )
 
 from .._driver.account import Account
 from .._driver.clock import clock
-from .._driver.confirmer import Confirmer, Ended, FinalWaiter, Listing, check_rounds
+from .._driver.confirmer import Confirmer, FinalWaiter, Listing, check_rounds
 from .._driver.rest import BlockingHttpxSender, SendRestBlocking, check_rest
 from .._driver.rest_cancels import RestCancels
 from ._driver import BlockingDriver
@@ -48,46 +49,69 @@ class Confirming:
         finally:
             self._confirmer.leave(waiter)
 
+    def confirm_many(self, outcomes: Iterable[Outcome]) -> Generator[Final]:
+        """As `confirm`, for all of these at once; finals come in the order in which they arrive."""
+        waiter = FinalWaiter()
+        try:
+            for outcome in outcomes:
+                self._confirmer.confirm(outcome, waiter)
+            while waiter.expected or waiter.finals:
+                self._arrive(waiter)
+                yield from waiter.take()
+        finally:
+            self._confirmer.leave(waiter)
+
     def cancel_all(
         self,
         cancel_many: CancelMany,
         inst_type: InstType | None,
         inst_id: str | None,
         rounds: int,
+        *,
+        by_symbol: bool,
     ) -> Generator[tuple[Outcome, Final | None]]:
         """As `Channel.cancel_all`."""
         check_rounds(rounds)
-        ended = Ended()
-        for _ in range(rounds):
-            orders = ended.without(self._open_orders(OpenOrders(inst_type, inst_id)))
-            if not orders:
-                return
-            waiter = FinalWaiter()
-            try:
-                for outcome in cancel_many(orders):
-                    if isinstance(outcome, Unresolved) and not outcome.sent:
-                        yield outcome, None
-                    else:
-                        self._confirmer.confirm(outcome, waiter)
-                    if (look_up := self._confirmer.next_look_up()) is not None:
-                        self._ask(look_up)
-                    for final in waiter.take():
-                        ended.add(final)
-                        yield final.outcome, final
-                while waiter.expected:
-                    self._arrive(waiter)
-                    for final in waiter.take():
-                        ended.add(final)
-                        yield final.outcome, final
-            finally:
-                self._confirmer.leave(waiter)
+        confirmer = self._confirmer
+        with confirmer.noting_ends() as ended:
+            if by_symbol:
+                self._cancel_by_symbol(confirmer.rest.cancel_by_symbol(inst_type, inst_id))
+            for number in range(rounds):
+                settling = by_symbol and number == 0
+                listing = Listing(confirmer, OpenOrders(inst_type, inst_id), settling=settling)
+                orders = ended.without(self._open_orders(listing))
+                if not orders:
+                    return
+                waiter = FinalWaiter()
+                try:
+                    for outcome in cancel_many(orders):
+                        if isinstance(outcome, Unresolved) and not outcome.sent:
+                            yield outcome, None
+                        else:
+                            confirmer.confirm(outcome, waiter)
+                        if (look_up := confirmer.next_look_up()) is not None:
+                            self._ask(look_up)
+                        for final in waiter.take():
+                            ended.add(final)
+                            yield final.outcome, final
+                    while waiter.expected:
+                        self._arrive(waiter)
+                        for final in waiter.take():
+                            ended.add(final)
+                            yield final.outcome, final
+                finally:
+                    confirmer.leave(waiter)
 
-    def _open_orders(self, question: OpenOrders) -> list[CancelOrder]:
+    def _cancel_by_symbol(self, request: RestRequest) -> None:
+        with self._confirmer.cancelling_by_symbol(request, self._driver.log) as asked:
+            headers = self._confirmer.signed(asked.request)
+            asked.answer = self._send(asked.request, headers)
+
+    def _open_orders(self, listing: Listing) -> list[CancelOrder]:
         """Return all open orders, page by page.
 
         Raises: RestFailed.
         """
-        listing = Listing(self._confirmer, question)
         while not listing.complete:
             self._serve(clock() + listing.delay)
             with listing.asking() as asked:

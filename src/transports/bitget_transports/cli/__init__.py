@@ -23,6 +23,7 @@ from bitget_proto.explain import encodable, printable
 
 from ._arguments import complete, parser
 from ._exit_codes import Exit, Failure, missing_extra
+from ._profiles import apply
 
 if TYPE_CHECKING:
     from ._screen import Screen
@@ -70,6 +71,7 @@ def _run(arguments: argparse.Namespace) -> Exit:
         raise Failure("cannot write the output: standard output is closed")
     screen, stop = Screen(json=arguments.json), Stop()
     try:
+        apply(arguments, os.environ)
         code = _command(arguments.command)(arguments, screen, stop)
     except OutputLost as lost:
         _silence()
@@ -88,8 +90,12 @@ def _command(name: str) -> Callable[[argparse.Namespace, Screen, Stop], Exit]:
     try:
         if name == "orders":
             from ._orders import run
+        elif name == "all":
+            from ._all import run
         elif name == "demo":
             from ._demo import run
+        elif name == "guard":
+            from ._guard import run
         elif name == "replay":
             from ._traces import run
         else:

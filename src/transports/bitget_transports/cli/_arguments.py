@@ -18,7 +18,10 @@ from bitget_proto.explain import printable
 
 from ._carriers import Carrier
 from ._exit_codes import EXIT_CODES
+from ._guard import GUARD_EXAMPLES, GUARD_HELP, add_arguments
 from ._help import (
+    ALL_EXAMPLES,
+    ALL_HELP,
     COMPLETION_HELP,
     DEMO_EXAMPLES,
     DEMO_HELP,
@@ -33,6 +36,7 @@ from ._help import (
 )
 from ._keys import KEYS_HELP
 from ._order_files import FILES_HELP
+from ._profiles import DEFAULT_FILE, PROFILES_HELP
 from ._wrapping import Formatter
 
 TRANSPORTS: Final = tuple(carrier.value for carrier in Carrier)
@@ -73,6 +77,7 @@ def parser() -> argparse.ArgumentParser:
         help="write JSON lines to standard output, and text to standard error",
     )
     debug.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    profile = Parser(add_help=False)
     top = Parser(
         prog="bitget-cancel",
         description=(
@@ -81,6 +86,20 @@ def parser() -> argparse.ArgumentParser:
         epilog=f"{EXAMPLES}\n{COMPLETION_HELP}",
         formatter_class=Formatter,
     )
+    for command, default in ((top, None), (profile, argparse.SUPPRESS)):
+        # After the command they replace those before it.
+        command.add_argument(
+            "--profile",
+            metavar="NAME",
+            default=default,
+            help="take what the options leave open from this profile of the configuration file",
+        )
+        command.add_argument(
+            "--config",
+            metavar="FILE",
+            default=default,
+            help=f"the configuration file (default: {DEFAULT_FILE})",
+        )
     top.add_argument("--version", action="version", version=f"bitget-proto {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -105,10 +124,16 @@ def parser() -> argparse.ArgumentParser:
     )
 
     _add_account(demo)
+    demo.add_argument(
+        "--confirm",
+        action="store_true",
+        help="also look up what became of each order, and compare that; takes three times as long",
+    )
 
     orders = commands.add_parser(
-        "orders", parents=[debug], help="cancel your orders", description=ORDERS_HELP,
-        epilog=f"{FILES_HELP}\n{KEYS_HELP}\n{EXIT_CODES}\n{ORDERS_EXAMPLES}", formatter_class=Formatter,
+        "orders", parents=[debug, profile], help="cancel your orders", description=ORDERS_HELP,
+        epilog=f"{FILES_HELP}\n{KEYS_HELP}\n{PROFILES_HELP}\n{EXIT_CODES}\n{ORDERS_EXAMPLES}",
+        formatter_class=Formatter,
     )  # fmt: skip
     orders.add_argument(
         "ids",
@@ -123,62 +148,35 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="read orders from this file (see files below); may be repeated",
     )
-    _add_instrument(orders, None)
-    where = orders.add_mutually_exclusive_group()
-    where.add_argument(
-        "--demo-trading",
-        action="store_true",
-        help="connect to Bitget's demo trading; needs a demo API key",
-    )
-    where.add_argument("--url", help="connect to this URL instead of the exchange's")
-    orders.add_argument(
-        "--credentials",
-        metavar="FILE",
-        help="read the API key from this TOML file (see keys below; default: the environment)",
-    )
-    orders.add_argument(
-        "--transport",
-        choices=TRANSPORTS,
-        default="asyncio",
-        metavar="NAME",
-        help=f"the transport (default: asyncio; trio is anyio on trio): {', '.join(TRANSPORTS)}",
-    )
-    orders.add_argument(
-        "--timeout", type=_seconds, default=10.0, metavar="SECONDS",
-        help="how long to wait for the answer to a sent cancel (default: 10)",
-    )  # fmt: skip
-    orders.add_argument(
-        "--connect-timeout", type=_seconds, default=10.0, metavar="SECONDS",
-        help="how long connecting may take, and then logging in (default: 10)",
-    )  # fmt: skip
-    orders.add_argument(
-        "--ca-file",
-        metavar="FILE",
-        help="trust the certificates in this PEM file instead of the system's",
-    )
-    orders.add_argument(
-        "--allow-plaintext", action="store_true",
-        help="allow an unencrypted ws:// URL to another machine; the login can be read on the way",
-    )  # fmt: skip
-    orders.add_argument(
-        "--resend", action="store_true",
-        help=(
-            "send unanswered cancels again, after a dropped connection and from a file of "
-            "--remaining; the exchange may then get a cancel twice"
-        ),
-    )  # fmt: skip
+    _add_instrument(orders)
+    _add_client_oid(orders)
+    _add_cancelling(orders)
     orders.add_argument(
         "--dry-run",
         action="store_true",
         help="print the frames instead of sending them; needs no keys",
     )
-    orders.add_argument(
-        "--record", metavar="FILE",
-        help="record the run to a new file, without secrets (see bitget-cancel replay)",
+
+    everything = commands.add_parser(
+        "all", parents=[debug, profile], help="cancel all open orders of an instrument",
+        description=ALL_HELP, formatter_class=Formatter,
+        epilog=f"{KEYS_HELP}\n{PROFILES_HELP}\n{EXIT_CODES}\n{ALL_EXAMPLES}",
     )  # fmt: skip
-    orders.add_argument(
-        "--remaining", metavar="FILE",
-        help="write the orders whose cancel is not settled to this file, for a later --file",
+    _add_instrument(everything, required=True)
+    _add_cancelling(everything)
+    everything.add_argument(
+        "--dry-run", action="store_true", help="list the open orders, and cancel none"
+    )
+    everything.add_argument(
+        "--yes", action="store_true", help="cancel without the question, in live trading"
+    )
+
+    add_arguments(
+        commands.add_parser(
+            "guard", parents=[debug], help="let the exchange cancel everything if this ends",
+            description=GUARD_HELP, epilog=f"{KEYS_HELP}\n{GUARD_EXAMPLES}", formatter_class=Formatter,
+        ),
+        _whole(5, 60),
     )  # fmt: skip
 
     replay = commands.add_parser(
@@ -225,7 +223,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="create N live orders (default: 100)",
     )
-    _add_instrument(exchange, "BTCUSDT")
+    _add_instrument(exchange, default="BTCUSDT")
+    _add_account(exchange)
+    _add_client_oid(exchange)
     exchange.add_argument(
         "--credentials",
         metavar="FILE",
@@ -273,14 +273,17 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _add_instrument(command: argparse.ArgumentParser, instrument: str | None) -> None:
-    default = "" if instrument is None else f" (default: {instrument})"
+def _add_instrument(
+    command: argparse.ArgumentParser, *, default: str | None = None, required: bool = False
+) -> None:
+    said = "" if default is None else f" (default: {default})"
     lines = [member.value for member in InstType]
     command.add_argument(
         "--instrument",
         metavar="INST_ID",
-        default=instrument,
-        help=f"the instrument, for example BTCUSDT{default}",
+        default=default,
+        required=required,
+        help=f"the instrument, for example BTCUSDT{said}",
     )
     command.add_argument(
         "--inst-type",
@@ -288,7 +291,9 @@ def _add_instrument(command: argparse.ArgumentParser, instrument: str | None) ->
         metavar="LINE",
         help=f"the product line (default: SPOT; any, on unified accounts): {', '.join(lines)}",
     )
-    _add_account(command)
+
+
+def _add_client_oid(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--client-oid",
         action="store_true",
@@ -296,14 +301,73 @@ def _add_instrument(command: argparse.ArgumentParser, instrument: str | None) ->
     )
 
 
-def _add_account(command: argparse.ArgumentParser) -> None:
+def _add_account(command: argparse.ArgumentParser, default: str | None = "classic") -> None:
     command.add_argument(
         "--account",
         choices=[dialect.value for dialect in Dialect],
-        default=Dialect.CLASSIC.value,
+        default=default,
         metavar="KIND",
         help=f"the kind of account: {', '.join(dialect.value for dialect in Dialect)} (default: classic)",
     )
+
+
+def _add_cancelling(command: argparse.ArgumentParser) -> None:
+    """Add how to connect, cancel and report. A default of None is filled in by `_profiles`."""
+    _add_account(command, None)
+    where = command.add_mutually_exclusive_group()
+    where.add_argument(
+        "--demo-trading",
+        action="store_true",
+        help="connect to Bitget's demo trading; needs a demo API key",
+    )
+    where.add_argument("--url", help="connect to this URL instead of the exchange's")
+    command.add_argument(
+        "--credentials",
+        metavar="FILE",
+        help="read the API key from this TOML file (see keys below; default: the environment)",
+    )
+    command.add_argument(
+        "--transport",
+        choices=TRANSPORTS,
+        metavar="NAME",
+        help=f"the transport (default: asyncio; trio is anyio on trio): {', '.join(TRANSPORTS)}",
+    )
+    command.add_argument(
+        "--timeout", type=_seconds, metavar="SECONDS",
+        help="how long to wait for the answer to a sent cancel (default: 10)",
+    )  # fmt: skip
+    command.add_argument(
+        "--connect-timeout", type=_seconds, metavar="SECONDS",
+        help="how long connecting may take, and then logging in (default: 10)",
+    )  # fmt: skip
+    command.add_argument(
+        "--ca-file",
+        metavar="FILE",
+        help="trust the certificates in this PEM file instead of the system's",
+    )
+    command.add_argument(
+        "--allow-plaintext", action="store_true",
+        help="allow an unencrypted ws:// URL to another machine; the login can be read on the way",
+    )  # fmt: skip
+    command.add_argument(
+        "--confirm", action="store_true",
+        help="find out what became of each order, from pushes and REST, for up to 60 s",
+    )  # fmt: skip
+    command.add_argument(
+        "--resend", action="store_true",
+        help=(
+            "send unanswered cancels again, after a dropped connection and from a file of "
+            "--remaining; the exchange may then get a cancel twice"
+        ),
+    )  # fmt: skip
+    command.add_argument(
+        "--record", metavar="FILE",
+        help="record the run to a new file, without secrets (see bitget-cancel replay)",
+    )  # fmt: skip
+    command.add_argument(
+        "--remaining", metavar="FILE",
+        help="write the orders whose cancel is not settled to this file, for a later --file",
+    )  # fmt: skip
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:

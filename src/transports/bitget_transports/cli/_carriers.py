@@ -2,6 +2,8 @@
 
 - Every outcome is reported as it arrives; after an interrupt, so are the outcomes that the channel
   still holds.
+- With `confirm`, what became of each order is reported once it is known. A request to stop ends
+  this wait.
 - The first request to stop closes the channel: unsent cancels become unresolved, and the answers to
   the sent ones are awaited for a bounded time. A second request, or one before the channel is open,
   ends at once. In each case every outcome is reported.
@@ -15,7 +17,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from enum import Enum
 from importlib import import_module
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 
@@ -26,6 +28,7 @@ from bitget_proto import (
     Config,
     Credentials,
     Dialect,
+    Final,
     Outcome,
     Rejected,
     SessionConfig,
@@ -35,6 +38,9 @@ from bitget_proto import (
 from .. import ChannelEvent, Limits
 from ._exit_codes import Exit, Failure, missing_extra
 from ._stop import Stop
+
+_MAX_CONFIRMING = 1000
+"""Orders whose state is being looked up at any time; a `Reconciler` takes more."""
 
 
 class Carrier(Enum):
@@ -75,12 +81,18 @@ class Job:
     limits: Limits = attrs.field(factory=Limits)
     tls: ssl.SSLContext | None = None
     allow_plaintext: bool = False
+    proxy: str | Literal[True] = True
+    """The URL of a proxy; True for that of the environment, if there is one."""
     trace: Callable[[str], object] | None = None
     """Called with each line of the trace."""
     orders: Iterator[CancelOrder]
     stop: Stop
     on_outcome: Callable[[Outcome], None]
     """Called with each outcome. It must not raise."""
+    confirm: bool = False
+    """Whether to find out what became of each order whose cancel was sent."""
+    on_final: Callable[[Final], None] = lambda _: None
+    """Called with what became of each of these orders. It must not raise."""
     on_event: Callable[[ChannelEvent], None]
     """Called with each other event, at the end. It must not raise."""
     on_connected: Callable[[], None]
@@ -93,8 +105,12 @@ class Job:
         return {
             "credentials": self.credentials, "url": self.url, "dialect": self.dialect, "config": self.config,
             "limits": self.limits, "tls": self.tls, "allow_plaintext": self.allow_plaintext, "trace": self.trace,
-            "budget": self.budget,
+            "budget": self.budget, "orders": self.confirm, "proxy": self.proxy,
         }  # fmt: skip
+
+    def confirms(self, outcome: Outcome) -> bool:
+        """Return whether to find out what became of the order of this outcome."""
+        return self.confirm and not (isinstance(outcome, Unresolved) and not outcome.sent)
 
     def report(self, event: ChannelEvent | None) -> bool:
         """Pass an event to its callback. Return False for None, which ends a channel's events."""
@@ -113,6 +129,8 @@ def carry(carrier: Carrier, job: Job) -> None:
 
     Raises: Failure when an extra is missing; ConnectFailed; ValidationError for invalid arguments.
     """
+    if job.confirm and not has_rest():
+        raise Failure(missing_extra("confirming", "rest"))
     try:
         _CARRY[carrier](job)
     except ImportError as error:
@@ -141,6 +159,15 @@ def installed(carrier: Carrier) -> bool:
     return True
 
 
+def has_rest() -> bool:
+    """Return whether REST requests can be sent."""
+    try:
+        import_module("httpx")
+    except ImportError:
+        return False
+    return True
+
+
 # --- asyncio ---
 
 
@@ -156,20 +183,31 @@ async def _in_asyncio(job: Job) -> None:
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     channel: Channel | None = None
     closing: list[asyncio.Task[None]] = []
+    confirming: list[asyncio.Task[None]] = []
+
+    room = asyncio.Semaphore(_MAX_CONFIRMING)
+
+    async def confirm(channel: Channel, outcome: Outcome) -> None:
+        async with room:
+            job.on_final(await channel.confirm(outcome))
 
     def stopped() -> None:
         if channel is not None and not closing:
             job.on_stopping()
+            for task_of_one in confirming:
+                task_of_one.cancel()
             closing.append(loop.create_task(channel.close()))
         elif task is not None:
             task.cancel()
 
     with job.stop.waking(lambda: loop.call_soon_threadsafe(stopped)):
         try:
-            async with opened(**job.options()) as channel:
+            async with opened(**job.options()) as channel, asyncio.TaskGroup() as tasks:
                 job.on_connected()
                 async for outcome in channel.cancel_many(job.orders):
                     job.on_outcome(outcome)
+                    if job.confirms(outcome) and not closing:
+                        confirming.append(tasks.create_task(confirm(channel, outcome)))
         except asyncio.CancelledError:
             if not job.stop.asked:
                 raise
@@ -217,8 +255,20 @@ async def _in_anyio(job: Job, soon: Callable[[], Callable[[Callable[[], None]], 
     stopping = anyio.Event()
     from_signal = soon()
 
+    confirming: set[anyio.CancelScope] = set()
+    room = anyio.Semaphore(_MAX_CONFIRMING)
+
+    async def confirm(channel: Channel, outcome: Outcome) -> None:
+        with anyio.CancelScope() as scope:
+            confirming.add(scope)
+            async with room:
+                job.on_final(await channel.confirm(outcome))
+        confirming.discard(scope)
+
     async def close(channel: Channel) -> None:
         await stopping.wait()
+        for scope in confirming:
+            scope.cancel()
         await channel.close()
 
     with anyio.CancelScope() as everything:
@@ -235,8 +285,11 @@ async def _in_anyio(job: Job, soon: Callable[[], Callable[[Callable[[], None]], 
                 job.on_connected()
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(close, channel)
-                    async for outcome in channel.cancel_many(job.orders):
-                        job.on_outcome(outcome)
+                    async with anyio.create_task_group() as finals:
+                        async for outcome in channel.cancel_many(job.orders):
+                            job.on_outcome(outcome)
+                            if job.confirms(outcome) and not stopping.is_set():
+                                finals.start_soon(confirm, channel, outcome)
                     tasks.cancel_scope.cancel()
     if channel is not None:
         while job.report(channel.events.take()):
@@ -284,9 +337,19 @@ def _over_blocking(job: Job) -> None:
     try:
         with stop.waking(wake), opened(**job.options(), selector=Selector) as channel:
             job.on_connected()
+            outcomes: list[Outcome] = []
             try:
                 for outcome in channel.cancel_many(job.orders):
                     job.on_outcome(outcome)
+                    outcomes.append(outcome)
+                outcomes = list(filter(job.confirms, outcomes))
+                for first in range(0, len(outcomes), _MAX_CONFIRMING):
+                    some = outcomes[first : first + _MAX_CONFIRMING]
+                    # `Channel.confirm` would wait for one after the other.
+                    for final in channel._confirming_or_raise().confirm_many(some):
+                        job.on_final(final)
+                        if stop.asked > handled:
+                            interrupt()
             except _Stopped:
                 job.on_stopping()
                 channel.close()

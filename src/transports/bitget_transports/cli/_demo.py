@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections import Counter
+from collections.abc import Mapping
 
 import attrs
 from rich.progress import Progress
@@ -20,7 +22,9 @@ from ..exchange import ExchangeThread, exchange_in_thread
 from ._carriers import Carrier, Job, carry, installed
 from ._exit_codes import Exit, Failure, missing_extra
 from ._ledger import Ledger, percentile
-from ._proof import contradictions, received
+from ._order_list import name_of
+from ._proof import contradictions, false_states, received
+from ._results import state_of
 from ._screen import Column, Screen
 from ._stop import Stop
 
@@ -45,6 +49,11 @@ _FAULTS = (
 _BATCH_FAULTS = (Fault.ITEM_MISSING, Fault.REORDERED, Fault.ITEM_TWICE, Fault.CUT)
 """The faults of each run on a unified account, besides these."""
 
+_ORDER_FAULTS = (
+    Fault.FILL_FIRST, Fault.NO_PUSH, Fault.HALF_FILL_FIRST, Fault.PUSH_LATE, Fault.PUSH_TWICE, Fault.PUSH_FIRST,
+)  # fmt: skip
+"""The faults of each run with `--confirm`, besides these."""
+
 _BATCHES_PER_SECOND = 50
 """On a unified account, so that cancels wait, and leave in batches."""
 
@@ -60,6 +69,9 @@ _REFUSALS = {Dialect.CLASSIC: ("40769", "45056"), Dialect.UNIFIED: ("25102", "25
 
 _MAX_SHOWN = 10
 """How many contradictions are shown one by one."""
+
+_STATES = Column("orders")
+"""The column that is shown only with `--confirm`."""
 
 _COLUMNS = (
     Column("transport", "bold", wraps=True),
@@ -85,16 +97,19 @@ class _Run:
 
 @attrs.frozen
 class _Stage:
-    """The embedded exchange and the frames that it received and sent."""
+    """The embedded exchange, the frames that it received and sent, and its faults."""
 
     server: ExchangeThread
     frames: list[SeenFrame]
+    faults: tuple[Fault, ...]
+    confirm: bool
 
 
 def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
     """Run all transports, check their outcomes, and return the exit code."""
     carriers = _carriers(arguments.transport, screen)
-    dialect = Dialect(arguments.account)
+    dialect, confirm = Dialect(arguments.account), arguments.confirm
+    faults = _faults(dialect, confirm=confirm)
     frames: list[SeenFrame] = []
     exchange = ScriptedExchange(
         config=ExchangeConfig(messages_per_second=None, max_in_flight=None, dialect=dialect),
@@ -104,12 +119,12 @@ def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
     )
     screen.say(
         f"Sending {arguments.orders} cancels over each transport to an embedded exchange.\n"
-        f"Injected faults: {_fault_names(dialect)}; the last connection is also dropped.\n"
+        f"Injected faults: {_names(faults)}; the last connection is also dropped.\n"
         f"{_LIMITS[dialect]}; the real exchange allows 10 messages a second on a connection.\n"
     )
     runs: list[_Run] = []
     with stop.listening(), exchange_in_thread(exchange) as server, screen.progress() as progress:
-        stage = _Stage(server, frames)
+        stage = _Stage(server, frames, faults, confirm)
         for carrier in carriers:
             if stop.asked:
                 break
@@ -118,10 +133,11 @@ def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
             )
             runs.append(done)
     for done in runs:
-        screen.data("run", **_fields(done))
+        screen.data("run", **_fields(done, confirm=confirm))
     if runs:
-        screen.table(_COLUMNS, (_row(done) for done in runs))
-    holds = _verdict(runs, exchange, frames, screen)
+        columns = (*_COLUMNS, _STATES) if confirm else _COLUMNS
+        screen.table(columns, (_row(done)[: len(columns)] for done in runs))
+    holds = _verdict(runs, exchange, frames, screen, confirm=confirm)
     if stop.asked:
         screen.aside("interrupted: the results are of the part that ran")
         return stop.why
@@ -147,12 +163,13 @@ def _carriers(wanted: list[str], screen: Screen) -> list[Carrier]:
     return able
 
 
-def _faults(dialect: Dialect) -> tuple[Fault, ...]:
-    return _FAULTS if dialect is Dialect.CLASSIC else (*_FAULTS, *_BATCH_FAULTS)
+def _faults(dialect: Dialect, *, confirm: bool) -> tuple[Fault, ...]:
+    of_batches = _BATCH_FAULTS if dialect is Dialect.UNIFIED else ()
+    return (*_FAULTS, *of_batches, *(_ORDER_FAULTS if confirm else ()))
 
 
-def _fault_names(dialect: Dialect) -> str:
-    return ", ".join(dict.fromkeys(fault.value for fault in _faults(dialect)))
+def _names(faults: tuple[Fault, ...]) -> str:
+    return ", ".join(dict.fromkeys(fault.value for fault in faults))
 
 
 # --- one run ---
@@ -163,11 +180,12 @@ def _run(
 ) -> _Run:
     dialect = stage.server.exchange.config.dialect
     unified = dialect is Dialect.UNIFIED
-    asked, refusals = _book(carrier, number, stage.server, dialect)
+    asked, placed, refusals = _book(carrier, number, dialect)
+    stage.server.place(*placed)
     stage.server.call(lambda: stage.server.exchange.refusals.update(refusals))
     # At least as many requests arrive, so that no fault is left for the next run.
     requests = max(1, number // _MAX_BATCH) if unified else number
-    stage.server.inject(*_script(requests, _faults(dialect), drops=drops))
+    stage.server.inject(*_script(requests, stage.faults, drops=drops))
     ledger = Ledger(asked)
     task = progress.add_task(f"{carrier.words:<16}", total=number, said="")
 
@@ -196,6 +214,8 @@ def _run(
         orders=ledger.orders(),
         stop=stop,
         on_outcome=on_outcome,
+        confirm=stage.confirm,
+        on_final=ledger.confirm,
         on_event=lambda _: None,
         on_connected=lambda: None,
         on_stopping=lambda: None,
@@ -207,24 +227,31 @@ def _run(
             f"{carrier.words} could not connect to the embedded exchange: {failed}",
             Exit.NOT_CONNECTED,
         ) from failed
-    return _Run(carrier, ledger, tuple(_check(ledger, stage)), time.monotonic() - began)
+    found = _check(ledger, placed, stage)
+    if stage.confirm and not stop.asked:
+        found += [
+            f"{name_of(outcome.order)} was not looked up"
+            for outcome in ledger.outcomes
+            if job.confirms(outcome) and outcome.order not in ledger.finals
+        ]
+    return _Run(carrier, ledger, tuple(found), time.monotonic() - began)
 
 
 def _book(
-    carrier: Carrier, number: int, server: ExchangeThread, dialect: Dialect
-) -> tuple[list[CancelOrder], dict[str, str]]:
-    """Place the orders of a run. Return them, and the codes with which some are refused.
+    carrier: Carrier, number: int, dialect: Dialect
+) -> tuple[list[CancelOrder], list[CancelOrder], dict[str, str]]:
+    """Return the orders of a run, those of them to place, and the codes with which some are refused.
 
-    Some of the orders are not placed, so the exchange does not find them.
+    The exchange does not find those that are not placed.
     """
     first = _FIRST_ID + list(Carrier).index(carrier) * 1_000_000
     # A unified account names an order by its id alone.
     instruments = _INSTRUMENTS if dialect is Dialect.CLASSIC else (None,)
     orders = [CancelOrder(instruments[n % len(instruments)], str(first + n)) for n in range(number)]
-    server.place(*(order for n, order in enumerate(orders) if n % 20 != 7))
+    placed = [order for n, order in enumerate(orders) if n % 20 != 7]
     ids = [str(order.order_id) for order in orders]
     often, seldom = _REFUSALS[dialect]
-    return orders, dict.fromkeys(ids[13::40], often) | dict.fromkeys(ids[31::100], seldom)
+    return orders, placed, dict.fromkeys(ids[13::40], often) | dict.fromkeys(ids[31::100], seldom)
 
 
 def _script(number: int, faults: tuple[Fault, ...], *, drops: bool) -> list[Fault | None]:
@@ -237,15 +264,19 @@ def _script(number: int, faults: tuple[Fault, ...], *, drops: bool) -> list[Faul
     return script
 
 
-def _check(ledger: Ledger, stage: _Stage) -> list[str]:
-    """Compare the outcomes with the exchange's log, in the exchange's thread."""
+def _check(ledger: Ledger, placed: list[CancelOrder], stage: _Stage) -> list[str]:
+    """Compare the outcomes and the states with the exchange, in the exchange's thread."""
     mine = set(ledger.asked)
     asked = ledger.asked[: ledger.given]
 
     def check() -> list[str]:
         exchange = stage.server.exchange
         log = [act for act in exchange.log if act.order in mine]
-        return contradictions(asked, ledger.outcomes, log, received(stage.frames), exchange.live)
+        arrived, live = received(stage.frames), exchange.live
+        return [
+            *contradictions(asked, ledger.outcomes, log, arrived, live),
+            *false_states(ledger.finals.values(), log, live, placed),
+        ]
 
     return stage.server.call(check)
 
@@ -263,10 +294,16 @@ def _row(run: _Run) -> tuple[str, ...]:
         _counts({why.value: n for why, n in ledger.not_sent.items()}),
         *(_milliseconds(percentile(ledger.latencies, share)) for share in (0.5, 0.99)),
         f"{len(ledger.outcomes)}/{ledger.given}",
+        _counts(_states(run)),
     )
 
 
-def _counts(counts: dict[str, int]) -> str:
+def _states(run: _Run) -> Counter[str]:
+    """Return how many of the orders that were looked up are in each state."""
+    return Counter(map(state_of, run.ledger.finals.values()))
+
+
+def _counts(counts: Mapping[str, int]) -> str:
     return (
         "\n".join(f"{n} {name}" for name, n in sorted(counts.items(), key=lambda item: -item[1]))
         or "0"
@@ -277,7 +314,7 @@ def _milliseconds(seconds: float | None) -> str:
     return "" if seconds is None else f"{seconds * 1000:.1f}"
 
 
-def _fields(run: _Run) -> dict[str, object]:
+def _fields(run: _Run, *, confirm: bool) -> dict[str, object]:
     ledger = run.ledger
     return {
         "transport": run.carrier.value,
@@ -291,6 +328,7 @@ def _fields(run: _Run) -> dict[str, object]:
         "p99_ms": _rounded(percentile(ledger.latencies, 0.99)),
         "seconds": round(run.seconds, 3),
         "contradictions": list(run.contradictions),
+        **({"states": _states(run)} if confirm else {}),
     }
 
 
@@ -299,9 +337,17 @@ def _rounded(seconds: float | None) -> float | None:
 
 
 def _verdict(
-    runs: list[_Run], exchange: ScriptedExchange, frames: list[SeenFrame], screen: Screen
+    runs: list[_Run],
+    exchange: ScriptedExchange,
+    frames: list[SeenFrame],
+    screen: Screen,
+    *,
+    confirm: bool,
 ) -> bool:
-    """Show whether every cancel got exactly one correct outcome, with the numbers."""
+    """Show whether every cancel got exactly one correct outcome, with the numbers.
+
+    With `confirm`, also whether the states of the orders are correct.
+    """
     found = [f"{run.carrier.words}: {what}" for run in runs for what in run.contradictions]
     total = sum(run.ledger.given for run in runs)
     outcomes = sum(len(run.ledger.outcomes) for run in runs)
@@ -330,6 +376,12 @@ def _verdict(
     if not found:
         for n, sentence in lines:
             screen.say(f"{n:>6}  {sentence}")
+        if confirm:
+            states: Counter[str] = sum(map(_states, runs), Counter[str]())
+            named = ", ".join(f"{n} {state}" for state, n in states.most_common())
+            screen.say(
+                f"{states.total():>6}  orders looked up: {named}; each is so on the exchange"
+            )
     for what in found[:_MAX_SHOWN]:
         screen.say(f"  {what}", "red")
     if len(found) > _MAX_SHOWN:

@@ -14,17 +14,19 @@ class Exit(IntEnum):
     """The exit code of the process."""
 
     DONE = 0
-    """All cancels were accepted. `demo`: every outcome is correct. `replay`: no difference."""
+    """All cancels were accepted; with `--confirm`, all orders have ended. `demo`: every outcome is
+    correct. `replay`: no difference."""
 
     REJECTED = 1
-    """Some cancels were rejected, and none is unresolved. `demo`: some outcomes are wrong.
-    `replay`: the replay differs."""
+    """Some cancels were rejected, and none is unresolved; with `--confirm`, some orders are still
+    open or were not found. `demo`: some outcomes are wrong. `replay`: the replay differs."""
 
     USAGE = 2
     """The arguments, the input or the keys are invalid. Nothing was sent."""
 
     UNRESOLVED = 3
-    """Some cancels are unresolved; others may be accepted or rejected."""
+    """Some cancels are unresolved; others may be accepted or rejected. With `--confirm`, the state
+    of some orders is unknown."""
 
     NOT_CONNECTED = 4
     """The connection failed, or the exchange refused the login. Nothing was sent."""
@@ -54,6 +56,11 @@ exit codes:
   130  interrupted by Ctrl-C (143: by SIGTERM); every outcome was reported
   141  the output could not be written, for example because the reader closed the
        pipe; sending was stopped as by Ctrl-C
+
+exit codes with --confirm, where they are about the orders:
+  0    every order has ended: it was cancelled, or filled first
+  1    some orders are still open or were not found, and none is unknown
+  3    what became of some orders is unknown, or their cancel was not sent
 """
 
 

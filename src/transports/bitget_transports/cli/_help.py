@@ -13,6 +13,8 @@ EXAMPLES: Final = """\
 examples:
   bitget-cancel demo
   bitget-cancel orders --instrument BTCUSDT 1376695893517410304
+  bitget-cancel all --instrument BTCUSDT --dry-run
+  bitget-cancel guard --countdown 30
   bitget-cancel exchange --port 8765
   bitget-cancel replay record.jsonl
 
@@ -40,12 +42,13 @@ DEMO_EXAMPLES: Final = """\
 examples:
   bitget-cancel demo
   bitget-cancel demo --orders 2000 --transport trio --transport blocking
-  bitget-cancel demo --account unified
+  bitget-cancel demo --account unified --confirm
   bitget-cancel demo --json | jq .
 
 exit codes:
-  0    every cancel got exactly one outcome, and every outcome is correct
-  1    a cancel got no outcome, several outcomes, or a wrong one
+  0    every cancel got exactly one outcome, and every outcome (and, with
+       --confirm, every state) is correct
+  1    a cancel got no outcome, several outcomes, or a wrong one; or a state is wrong
   2    wrong arguments, or no transport is installed
   4    a transport could not connect to the embedded exchange
   130  interrupted by Ctrl-C (143: by SIGTERM)
@@ -62,6 +65,10 @@ each cancel is one of:
   rejected              the exchange refused the request
   unresolved, sent      no definite answer came: look the order up
   unresolved, not sent  the cancel never left: safe to send again
+
+With --confirm, the state of each order is looked up as well: cancelled, filled
+first (completely, before the cancel took effect), still open, not found or
+unknown.
 
 Ctrl-C stops sending, waits up to 5 s for the answers to the cancels already sent,
 and reports every outcome. A second Ctrl-C skips the wait.
@@ -84,6 +91,24 @@ examples:
   bitget-cancel orders --instrument BTCUSDT -- -7
 
 The -- is needed before an id that begins with a dash.
+"""
+
+ALL_HELP: Final = """\
+List the open orders of an instrument over REST, and cancel them as
+"bitget-cancel orders" does. Only the orders of the list are cancelled: run it again
+for those that were placed meanwhile.
+
+In live trading it shows how many orders there are, and asks before it cancels them.
+Without a terminal to ask on, it refuses, unless --yes is given. --dry-run cancels
+nothing.
+"""
+
+ALL_EXAMPLES: Final = """\
+examples:
+  bitget-cancel all --instrument BTCUSDT --dry-run
+  bitget-cancel all --instrument BTCUSDT --confirm
+  bitget-cancel all --instrument ETHUSDT --inst-type USDT-FUTURES --yes --confirm
+  bitget-cancel all --instrument BTCUSDT --profile desk --yes --json | jq .
 """
 
 EXCHANGE_HELP: Final = """\

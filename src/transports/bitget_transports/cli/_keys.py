@@ -41,28 +41,30 @@ _MAX_BYTES = 65536
 _line_of_error = re.compile(r"at line (\d+)").search
 
 
-def keys_from(file: str | None, environment: Mapping[str, str]) -> Credentials:
-    """Return the keys from `file`, or from the environment when it is None.
+def keys_from(
+    file: str | None, environment: Mapping[str, str], variables: Mapping[str, str] = VARIABLES
+) -> Credentials:
+    """Return the keys from `file`, or from these variables of the environment when it is None.
 
     Raises: Failure when a key is missing or invalid, or the file cannot be used.
     """
     if file is not None:
         return _from_file(file)
-    missing = [name for name in VARIABLES.values() if not environment.get(name)]
+    missing = [name for name in variables.values() if not environment.get(name)]
     if missing:
         lacks = (
             ""
-            if len(missing) == len(VARIABLES)
+            if len(missing) == len(variables)
             else f" ({' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing)"
         )
         raise Failure(
-            f"no API key{lacks}: set {', '.join(VARIABLES.values())}, or pass --credentials FILE"
+            f"no API key{lacks}: set {', '.join(variables.values())}, or pass --credentials FILE"
         )
     try:
-        return Credentials(**{name: environment[variable] for name, variable in VARIABLES.items()})
+        return Credentials(**{name: environment[variable] for name, variable in variables.items()})
     except ValidationError as error:
         name, said = str(error).split(" ", 1)
-        raise Failure(f"{VARIABLES[name]} {said}") from None
+        raise Failure(f"{variables[name]} {said}") from None
 
 
 def keys_if_any(file: str | None, environment: Mapping[str, str]) -> Credentials | None:

@@ -3,6 +3,7 @@
 - An order without an outcome is listed as missing and counted nowhere else.
 - Percentiles are of answered cancels only, from the time the frame was sent to the time the answer
   was known.
+- What became of an order, where it was looked up, decides over its outcome.
 - After an earlier attempt that may have reached the exchange, a refusal says nothing about that
   attempt, unless it says that the order has ended (docs/outcomes.md).
 """
@@ -15,10 +16,14 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from bitget_proto import (
     Accepted,
+    Cancelled,
     CancelOrder,
     CodeClass,
+    Filled,
+    Final,
     Outcome,
     Rejected,
+    StillOpen,
     Unresolved,
     WhyUnresolved,
 )
@@ -37,6 +42,8 @@ class Ledger:
         self.earlier = dict(earlier or {})
         self.outcomes: list[Outcome] = []
         """The outcomes, in the order in which they were reported."""
+        self.finals: dict[CancelOrder, Final] = {}
+        """What became of the orders, as far as it was looked up."""
         self.accepted = 0
         self.rejected = Counter[CodeClass]()
         self.sent = Counter[WhyUnresolved]()
@@ -65,6 +72,14 @@ class Ledger:
             case Unresolved(why=why):
                 self.not_sent[why] += 1
 
+    def confirm(self, final: Final) -> None:
+        """Note what became of an order."""
+        self.finals[final.outcome.order] = final
+
+    def has_ended(self, order: CancelOrder) -> bool:
+        """Return whether the order is known to have ended, cancelled or filled."""
+        return isinstance(self.finals.get(order), (Cancelled, Filled))
+
     @property
     def unresolved(self) -> int:
         """The number of unresolved cancels, sent or not."""
@@ -84,7 +99,8 @@ class Ledger:
     def left(self) -> Iterator[tuple[CancelOrder, int]]:
         """Yield the orders whose cancel is not settled, and their attempts, in the input's order.
 
-        A cancel with 0 attempts is safe to send. The others may have taken effect.
+        A cancel with 0 attempts is safe to send. The others may have taken effect. An order that is
+        known to have ended is left out, and one that was still open may be cancelled again.
         """
         settled = {outcome.order: outcome for outcome in self.outcomes}
         for number, order in enumerate(self.asked):
@@ -92,6 +108,11 @@ class Ledger:
             if outcome is None:
                 missing = number < self.given
                 yield order, self.earlier.get(order, 0) + missing
+                continue
+            if self.has_ended(order):
+                continue
+            if isinstance(self.finals.get(order), StillOpen):
+                yield order, 0
                 continue
             attempts = self.attempts(outcome)
             match outcome:

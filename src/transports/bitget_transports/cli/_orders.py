@@ -10,11 +10,14 @@ import argparse
 import os
 import ssl
 import sys
+from collections.abc import Sequence
+from typing import Literal
 from urllib.parse import urlsplit
 
 import attrs
 
 from bitget_proto import (
+    Budget,
     CancelOrder,
     Codec,
     Config,
@@ -39,9 +42,12 @@ from ._screen import OutputLost, Screen
 from ._stop import Stop
 from ._traces import Recording, recording
 
+_PER_SECOND = 10
+"""The messages that a connection may send in a second, and the cancels that an account may."""
+
 _MAX_IN_FLIGHT = 20
-"""Cancels in flight at a time: two seconds at the exchange's rate limit, so that few are unresolved
-when the connection is lost."""
+"""Cancels in flight at a time at this rate: those of two seconds, so that few are unresolved when
+the connection is lost."""
 
 _DRAIN = 5.0
 """The longest wait for answers after Ctrl-C, in seconds."""
@@ -83,17 +89,9 @@ def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
                     "nothing: leave one of them out"
                 )
         return _show_frames(orders, Codec(dialect=arguments.account), screen)
-    dialect = Dialect(arguments.account)
-    url = arguments.url or (dialect.demo_url if arguments.demo_trading else dialect.live_url)
-    target = _checked(url, arguments.ca_file, allow_plaintext=arguments.allow_plaintext)
-    credentials = keys_from(arguments.credentials, os.environ)
+    login = login_of(arguments)
     check_not_lost(arguments.remaining, files)
-    ledger = Ledger(orders, wanted.attempts)
-    with (
-        recording(arguments.record, screen) as record,
-        remaining(arguments.remaining, lambda: (*kept, *ledger.left()), screen),
-    ):
-        return _cancel(arguments, _Login(url, target, credentials), ledger, screen, stop, record)
+    return cancel(arguments, login, Ledger(orders, wanted.attempts), screen, stop, kept)
 
 
 def _tried(
@@ -127,17 +125,52 @@ def _tried(
 
 
 @attrs.frozen
-class _Login:
-    """The URL to connect to, and the keys to log in with."""
+class Login:
+    """Where to connect to, and the keys to log in with."""
 
     url: str
+    dialect: Dialect
+    proxy: str | Literal[True]
     target: Target
     credentials: Credentials
 
 
+def login_of(arguments: argparse.Namespace) -> Login:
+    """Check the URL and the certificates, and then read the keys.
+
+    Raises: Failure.
+    """
+    dialect = Dialect(arguments.account)
+    url = arguments.url or (dialect.demo_url if arguments.demo_trading else dialect.live_url)
+    target = _checked(url, arguments)
+    credentials = keys_from(arguments.credentials, os.environ, arguments.variables)
+    return Login(url, dialect, arguments.proxy, target, credentials)
+
+
+def cancel(
+    arguments: argparse.Namespace,
+    login: Login,
+    ledger: Ledger,
+    screen: Screen,
+    stop: Stop,
+    kept: Sequence[tuple[CancelOrder, int]] = (),
+) -> Exit:
+    """Cancel the orders of the ledger, show what came of it, and return the exit code.
+
+    `kept` are orders that are left out, for the file of `--remaining`.
+
+    Raises: Failure.
+    """
+    with (
+        recording(arguments.record, screen) as record,
+        remaining(arguments.remaining, lambda: (*kept, *ledger.left()), screen),
+    ):
+        return _cancel(arguments, login, ledger, screen, stop, record)
+
+
 def _cancel(
     arguments: argparse.Namespace,
-    login: _Login,
+    login: Login,
     ledger: Ledger,
     screen: Screen,
     stop: Stop,
@@ -146,17 +179,25 @@ def _cancel(
     target = login.target
     drain = min(_DRAIN, arguments.timeout)
     where, kept = f"{target.host}:{target.port}", arguments.remaining is not None
-    results = Results(ledger, screen, stop, where, drain, remaining=kept)
+    confirm, rate = arguments.confirm, arguments.cancels_per_second or _PER_SECOND
+    budget = None if arguments.cancels_per_second is None else Budget(rate)
+    if login.dialect is Dialect.CLASSIC:  # a message has one cancel
+        rate = min(rate, _PER_SECOND)
+    results = Results(
+        ledger, screen, stop, where, drain, rate=rate, remaining=kept, confirm=confirm
+    )
     job = Job(
         credentials=login.credentials,
         url=login.url,
-        dialect=Dialect(arguments.account),
+        dialect=login.dialect,
+        proxy=login.proxy,
+        budget=budget,
         config=SessionConfig(
             link=Config(
                 answer_timeout=arguments.timeout,
                 drain_timeout=drain,
                 login_timeout=arguments.connect_timeout,
-                max_in_flight=_MAX_IN_FLIGHT,
+                max_in_flight=max(1, _MAX_IN_FLIGHT * rate // _PER_SECOND),
             ),
             policy=Policy.RESEND if arguments.resend else Policy.REPORT,
             dial_timeout=2 * arguments.connect_timeout,
@@ -169,6 +210,8 @@ def _cancel(
         orders=ledger.orders(),
         stop=stop,
         on_outcome=results.on_outcome,
+        confirm=confirm,
+        on_final=results.on_final,
         on_event=results.on_event,
         on_connected=results.on_connected,
         on_stopping=results.on_stopping,
@@ -179,9 +222,9 @@ def _cancel(
                 carry(Carrier(arguments.transport), job)
             return results.show()
     except ConnectFailed as failed:
-        raise Failure(_for_shell(str(failed)), Exit.NOT_CONNECTED) from failed
+        raise Failure(for_shell(str(failed)), Exit.NOT_CONNECTED) from failed
     except ValidationError as error:
-        raise Failure(_for_shell(str(error))) from error
+        raise Failure(for_shell(str(error))) from error
     except (Failure, OutputLost):
         raise
     except BaseException:  # a bug, or a third Ctrl-C
@@ -189,16 +232,15 @@ def _cancel(
         raise
 
 
-def _for_shell(message: str) -> str:
+def for_shell(message: str) -> str:
     """Replace the advice for programmers in a message by the command's options."""
     for library, shell in _SHELL_ADVICE:
         message = message.replace(library, shell)
     return message
 
 
-def _checked(url: str, ca_file: str | None, *, allow_plaintext: bool) -> Target:
-    """Check the URL and the certificates, before the keys are read."""
-    tls = None
+def _checked(url: str, arguments: argparse.Namespace) -> Target:
+    tls, ca_file = None, arguments.ca_file
     if ca_file is not None:
         if urlsplit(url).scheme != "wss":
             raise Failure("--ca-file needs a wss:// URL: leave it out for ws://")
@@ -210,9 +252,11 @@ def _checked(url: str, ca_file: str | None, *, allow_plaintext: bool) -> Target:
                 f"{getattr(error, 'strerror', None) or error}: --ca-file needs a PEM file"
             ) from None
     try:
-        return Target.of(url, tls, allow_plaintext=allow_plaintext)
+        return Target.of(url, tls, allow_plaintext=arguments.allow_plaintext, proxy=arguments.proxy)
     except ValidationError as error:
-        raise Failure(_for_shell(str(error))) from None
+        raise Failure(for_shell(str(error))) from None
+    except ImportError as error:  # for a SOCKS proxy; it names the extra
+        raise Failure(str(error)) from None
 
 
 def _show_frames(orders: tuple[CancelOrder, ...], codec: Codec, screen: Screen) -> Exit:

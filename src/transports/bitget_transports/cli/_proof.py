@@ -8,7 +8,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
-from bitget_proto import Accepted, CancelOrder, Outcome, Rejected, Unresolved
+from bitget_proto import (
+    Accepted,
+    Cancelled,
+    CancelOrder,
+    Filled,
+    Final,
+    NotFound,
+    Outcome,
+    Rejected,
+    StillOpen,
+    Unknown,
+    Unresolved,
+)
 from bitget_proto.testing import Act, SeenFrame
 
 from ._order_list import name_of
@@ -54,6 +66,38 @@ def contradictions(
             outcome, done, arrived[outcome.order], live=outcome.order in still_live
         ):
             found.append(f"{name_of(outcome.order)} {what}")
+    return found
+
+
+def false_states(
+    finals: Iterable[Final],
+    log: Sequence[Act],
+    live: Collection[CancelOrder],
+    placed: Collection[CancelOrder],
+) -> list[str]:
+    """Return a sentence for each state that is not that of the order on the exchange.
+
+    `placed` are the orders that were on it at the beginning.
+    """
+    cancelled = {act.order for act in log if act.cancelled}
+    still_live, known = set(live), set(placed)
+    found: list[str] = []
+    for final in finals:
+        order = final.outcome.order
+        match final:
+            case Cancelled():
+                true = order in cancelled
+            case Filled():
+                true = order in known - cancelled - still_live
+            case StillOpen():
+                true = order in still_live
+            case NotFound():
+                true = order not in known
+            case Unknown():  # it claims nothing
+                true = True
+        if not true:
+            kind = type(final).__name__
+            found.append(f"{name_of(order)} is {kind}, but the exchange shows something else")
     return found
 
 

@@ -2,25 +2,35 @@
 
 - Each order is in the results exactly once. An order without an outcome, which only a bug can
   cause, is reported as one that may have been sent.
-- The exit code depends on the outcomes, not on how the connection ended.
+- The exit code depends on the outcomes, or with `--confirm` on what became of the orders, and not
+  on how the connection ended.
 - When the output can no longer be written, sending stops as by Ctrl-C.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+
 from rich.progress import Progress, TaskID
 
 from bitget_proto import (
     Accepted,
+    Cancelled,
     Closed,
     CodeClass,
     Down,
     Ended,
     ExchangeError,
+    Filled,
+    Final,
     GoingAway,
     LateReply,
+    NotFound,
     Outcome,
     Rejected,
+    StillOpen,
+    Unknown,
     Unresolved,
     Up,
     WhyClosed,
@@ -58,15 +68,36 @@ _STYLES = {
 }
 """The colour of each outcome, as in the demo."""
 
+_NOT_LOOKED_UP = "not looked up"
+_STATES = {
+    "cancelled": "green",
+    "filled first": "yellow",
+    "still open": "red",
+    "not found": "red",
+    "unknown": "red",
+    _NOT_LOOKED_UP: "magenta",
+}
+"""What became of an order, and its colour."""
+
+_ABOUT_STATES = {
+    "still open": "open when it was looked up after the cancel: cancel it again",
+    "not found": "the exchange has no such order: check the ids, --instrument and --inst-type",
+    "unknown": "nothing shows what became of it: look it up before you act",
+}
+"""The advice for each state that needs some."""
+
 _COLUMNS = (
     Column("instrument"),
     Column("order"),
     Column("outcome", wraps=True, styles=_STYLES),
+    Column("state", wraps=True, styles=_STATES),
     Column("attempts", number=True),
     Column("detail", wraps=True),
     Column("ms", number=True),
 )
-_ATTEMPTS = 3
+_STATE = 3
+"""The place of the column that is shown only with `--confirm`."""
+_ATTEMPTS = 4
 """The place of the column that is shown only if a cancel had several attempts."""
 
 
@@ -81,14 +112,18 @@ class Results:
         where: str,
         drain: float,
         *,
+        rate: int = 10,
         remaining: bool = False,
+        confirm: bool = False,
     ) -> None:
         self.ledger = ledger
         self._screen = screen
         self._stop = stop
         self._where = where
         self._drain = drain
+        self._rate = rate
         self._remaining = remaining
+        self._confirm = confirm
         self._connected = False
         self._closed: Closed | Ended | None = None
         self._dropped = False
@@ -107,7 +142,7 @@ class Results:
     def on_connected(self) -> None:
         self._connected = True
         total = count(len(self.ledger.asked), "cancel")
-        self._screen.aside(f"connected to {self._where}: {total}, about 10 a second")
+        self._screen.aside(f"connected to {self._where}: {total}, about {self._rate} a second")
         if self._progress is not None:
             self._progress.update(self._task, description="cancelling")
 
@@ -123,12 +158,16 @@ class Results:
         if self._progress is not None:
             said = f"{ledger.accepted} accepted, {ledger.rejected.total()} rejected, {ledger.unresolved} unresolved"
             self._progress.update(self._task, advance=1, said=said)
-        if self._lost is None:
-            try:
-                self._screen.data("outcome", **as_fields(outcome, ledger.attempts(outcome)))
-            except OutputLost as lost:
-                self._lost = lost
-                self._stop.ask(Exit.PIPE_CLOSED)
+            if self._confirm and _all_answered(ledger):
+                self._progress.update(self._task, description="confirming")
+        self._data("outcome", as_fields(outcome, ledger.attempts(outcome)))
+
+    def on_final(self, final: Final) -> None:
+        ledger = self.ledger
+        ledger.confirm(final)
+        if self._progress is not None and _all_answered(ledger):
+            self._progress.update(self._task, said=f"{len(ledger.finals)} looked up")
+        self._data("final", final_fields(final))
 
     def on_event(self, event: ChannelEvent) -> None:
         match event:
@@ -155,6 +194,14 @@ class Results:
                 self._closed = event
             case _:
                 pass
+
+    def _data(self, type: str, fields: dict[str, object]) -> None:
+        if self._lost is None:
+            try:
+                self._screen.data(type, **fields)
+            except OutputLost as lost:
+                self._lost = lost
+                self._stop.ask(Exit.PIPE_CLOSED)
 
     # --- the end ---
 
@@ -199,6 +246,7 @@ class Results:
             unresolved_sent=ledger.sent.total(),
             unresolved_not_sent=ledger.not_sent.total() + len(ledger.asked) - ledger.given,
             no_outcome=len(ledger.missing),
+            **({"states": self._states()} if self._confirm else {}),
             stopped=bool(stop.asked),
             exit_code=int(code),
         )
@@ -216,17 +264,42 @@ class Results:
             key=lambda outcome: (_word(outcome) != _NOT_SENT, place.get(outcome.order, 0)),
         )
         several = any(ledger.attempts(outcome) > 1 for outcome in shown)
-        rows = (_row(outcome, ledger.attempts(outcome)) for outcome in shown)
-        kept = [n for n in range(len(_COLUMNS)) if several or n != _ATTEMPTS]
+        rows = (
+            _row(outcome, ledger.attempts(outcome), ledger.finals.get(outcome.order))
+            for outcome in shown
+        )
+        hidden = {_STATE: not self._confirm, _ATTEMPTS: not several}
+        kept = [n for n in range(len(_COLUMNS)) if not hidden.get(n)]
         self._screen.table([_COLUMNS[n] for n in kept], ([row[n] for n in kept] for row in rows))
 
     def _code(self) -> Exit:
         ledger = self.ledger
         if self._stop.asked:
             return self._stop.why
+        if self._confirm:
+            states = self._states().keys()
+            if ledger.missing or states & {"unknown", _NOT_LOOKED_UP}:
+                return Exit.UNRESOLVED
+            return Exit.REJECTED if states & {"still open", "not found"} else Exit.DONE
         if ledger.unresolved or ledger.missing:
             return Exit.UNRESOLVED
         return Exit.REJECTED if ledger.rejected else Exit.DONE
+
+    def _states(self) -> Counter[str]:
+        """Return how many orders are in each state, with those of cancels that were never sent."""
+        ledger = self.ledger
+        counts = Counter(state_of(ledger.finals.get(order)) for order in ledger.asked)
+        return Counter({state: counts[state] for state in _STATES if counts[state]})
+
+    def _refusals(self) -> Iterator[CodeClass]:
+        """Yield the classes of the refusals that need advice: not of those that a look-up settled."""
+        for outcome in self.ledger.outcomes:
+            if isinstance(outcome, Rejected):
+                settled = outcome.code_class in (CodeClass.NOT_FOUND, CodeClass.FINISHED)
+                if self.ledger.has_ended(outcome.order):
+                    continue
+                if not (settled and outcome.order in self.ledger.finals):
+                    yield outcome.code_class
 
     def _sum_up(self) -> None:
         ledger, say = self.ledger, self._screen.say
@@ -237,22 +310,30 @@ class Results:
         parts += [f"{n} rejected: {code_class.value}" for code_class, n in ledger.rejected.items()]
         parts.append(f"{ledger.unresolved} unresolved")
         say(f"{count(len(ledger.asked), 'cancel')}: {', '.join(parts)}", "bold")
-        if ledger.accepted:
+        if self._confirm:
+            states = self._states()
+            counts = ", ".join(f"{n} {state}" for state, n in states.items())
+            say(f"{count(len(ledger.asked), 'order')}: {counts}", "bold")
+            for state in states:
+                if state in _ABOUT_STATES:
+                    say(f"{state}: {_ABOUT_STATES[state]}", "yellow")
+        elif ledger.accepted:
             say(
                 "accepted: the exchange accepted the request; "
                 "the order may still fill before the cancel takes effect"
             )
-        for code_class in ledger.rejected:
+        for code_class in dict.fromkeys(self._refusals()):
             if code_class in _WHAT_TO_DO:
                 say(f"rejected, {code_class.value}: {_WHAT_TO_DO[code_class]}", "yellow")
-        if sent := ledger.sent.total():
+        unsure = [o for o in ledger.outcomes if isinstance(o, Unresolved) and o.sent]
+        if sent := sum(o.order not in ledger.finals for o in unsure):
             say(
                 f"unresolved, sent: {count(sent, 'cancel')} may have taken effect: "
                 f"look {'it' if sent == 1 else 'them'} up before you act",
                 "red",
             )
-            if not ledger.accepted and not ledger.rejected:
-                say(NEVER_ANSWERED, "yellow")
+        if unsure and not ledger.accepted and not ledger.rejected:
+            say(NEVER_ANSWERED, "yellow")
         if not_sent := ledger.not_sent.total() + len(ledger.asked) - ledger.given:
             say(
                 f"unresolved, not sent: {count(not_sent, 'cancel')} cannot have taken effect"
@@ -260,6 +341,11 @@ class Results:
                 f"{'' if self._remaining else '; --remaining FILE keeps such orders for a later run'}",
                 "magenta",
             )
+
+
+def _all_answered(ledger: Ledger) -> bool:
+    """Return whether every cancel has an outcome."""
+    return len(ledger.outcomes) == len(ledger.asked)
 
 
 def count(number: int, word: str) -> str:
@@ -277,7 +363,36 @@ def _word(outcome: Outcome) -> str:
             return "unresolved, sent" if sent else _NOT_SENT
 
 
-def _row(outcome: Outcome, attempts: int) -> tuple[str, ...]:
+def state_of(final: Final | None) -> str:
+    """Return the word for what became of an order; None if it was not looked up."""
+    match final:
+        case Cancelled():
+            return "cancelled"
+        case Filled():
+            return "filled first"
+        case StillOpen():
+            return "still open"
+        case NotFound():
+            return "not found"
+        case Unknown():
+            return "unknown"
+        case None:
+            return _NOT_LOOKED_UP
+
+
+def _about(final: Final | None) -> str:
+    """Return what was filled, or why nothing is known."""
+    match final:
+        case Unknown(why=why, detail=detail):
+            return f"{why.value}: {quoted(detail)}" if detail else why.value
+        case Cancelled() | Filled() | StillOpen() if final.filled:
+            price = "" if final.average_price is None else f" at {final.average_price}"
+            return f"{final.filled} filled{price}"
+        case _:
+            return ""
+
+
+def _row(outcome: Outcome, attempts: int, final: Final | None) -> tuple[str, ...]:
     order = outcome.order
     named = order.order_id if order.order_id is not None else f"client {order.client_oid}"
     latency = latency_of(outcome)
@@ -295,8 +410,9 @@ def _row(outcome: Outcome, attempts: int) -> tuple[str, ...]:
         order.inst_id or "",
         named or "",
         _word(outcome),
+        state_of(final),
         str(attempts),
-        detail,
+        "; ".join(filter(None, (detail, _about(final)))),
         "" if latency is None else f"{latency * 1000:.0f}",
     )
 
@@ -335,4 +451,35 @@ def as_fields(outcome: Outcome, attempts: int) -> dict[str, object]:
             }
         case Unresolved(sent=sent, why=why, code=code, message=message):
             fields |= {"sent": sent, "why": why.value, "code": code, "message": message}
+    return fields
+
+
+def final_fields(final: Final) -> dict[str, object]:
+    """Return what became of an order as plain data. Unknown values are None; amounts are texts."""
+    order = final.outcome.order
+    fields: dict[str, object] = {
+        "state": state_of(final),
+        "inst_type": None if order.inst_type is None else order.inst_type.value,
+        "inst_id": order.inst_id,
+        "order_id": final.order_id or order.order_id,
+        "client_oid": final.client_oid or order.client_oid,
+        "request_id": final.outcome.id,
+        "evidence": None if final.evidence is None else final.evidence.value,
+        "filled": None,
+        "average_price": None,
+        "reason": None,
+        "why": None,
+        "detail": None,
+    }
+    if not isinstance(final, NotFound):
+        fields["filled"] = None if final.filled is None else str(final.filled)
+    if isinstance(final, (Cancelled, Filled, StillOpen)) and final.average_price is not None:
+        fields["average_price"] = str(final.average_price)
+    match final:
+        case Cancelled(reason=reason):
+            fields["reason"] = reason
+        case Unknown(why=why, detail=detail):
+            fields |= {"why": why.value, "detail": detail}
+        case _:
+            pass
     return fields

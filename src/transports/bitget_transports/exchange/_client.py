@@ -65,10 +65,21 @@ class ServerState:
     failures: list[BaseException] = attrs.field(factory=list[BaseException])
     reading: bool = True
     started: float = attrs.field(factory=time.monotonic)
+    countdown: asyncio.TimerHandle | None = None
+    """Set for the end of the countdown."""
 
     def now(self) -> float:
         """Seconds since the server was started: the `now` of its exchange."""
         return time.monotonic() - self.started
+
+    def await_countdown(self) -> None:
+        """Let the countdown end in time, also if no client is connected then."""
+        if self.countdown is not None:
+            self.countdown.cancel()
+        if (ends := self.exchange.countdown_ends) is not None:
+            self.countdown = asyncio.get_running_loop().call_later(
+                ends - self.now(), lambda: self.exchange.handle_timeout(self.now())
+            )
 
 
 class Client(asyncio.Protocol):
@@ -196,6 +207,7 @@ class Client(asyncio.Protocol):
     def _answer_rest(self, data: bytes) -> None:
         assert self._rest is not None  # noqa: S101 - checked by the callers
         out, goes_on = self._rest.receive(data)
+        self._server.await_countdown()
         if out:
             self._transport.write(out)
         if not goes_on:

@@ -160,6 +160,8 @@ class ExchangeServer(_Controls):
             await self._stop_accepting(listener, self._accepting)
         finally:
             listener.close()
+            if self._state.countdown is not None:
+                self._state.countdown.cancel()
             ended = [client.left for client in self._state.clients]
             self.drop()
         failures, self._state.failures = self._state.failures, []

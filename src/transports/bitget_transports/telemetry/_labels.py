@@ -14,6 +14,7 @@ from bitget_proto import (
     Ended,
     Event,
     ExchangeError,
+    Final,
     LateReply,
     LinkClosed,
     LoginRejected,
@@ -21,6 +22,7 @@ from bitget_proto import (
     Ready,
     Rejected,
     SessionEvent,
+    Unknown,
     Unrecognised,
     Up,
 )
@@ -54,9 +56,18 @@ def outcome_labels(outcome: Outcome) -> tuple[str, str, str]:
     return kind, outcome.why.value, code
 
 
+def final_labels(final: Final) -> tuple[str, str, str]:
+    """Return the kind, the reason and the evidence of a final; "" for what it lacks.
+
+    The kinds are cancelled, filled, still_open, not_found and unknown.
+    """
+    evidence = "" if final.evidence is None else final.evidence.value
+    return _snake(final), final.why.value if isinstance(final, Unknown) else "", evidence
+
+
 def event_labels(event: Event | SessionEvent) -> tuple[str, str, str]:
     """Return the kind, the reason and the exchange's code of an event that is not an outcome."""
-    kind = _WORD.sub("_", type(event).__name__).lower()
+    kind = _snake(event)
     if isinstance(event, (LoginRejected, ExchangeError, LateReply)):
         code = "" if event.code is None else _code(event.code, event.code_class)
         return kind, event.code_class.value, code
@@ -72,6 +83,11 @@ def up_after(event: Event | SessionEvent) -> bool | None:
     if isinstance(event, (Ready, Up)):
         return True
     return False if isinstance(event, (Down, Closed, Ended)) else None
+
+
+def _snake(event: object) -> str:
+    """Return the name of the class of an event in snake case."""
+    return _WORD.sub("_", type(event).__name__).lower()
 
 
 def _code(code: str, code_class: CodeClass) -> str:

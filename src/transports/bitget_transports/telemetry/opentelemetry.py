@@ -6,22 +6,27 @@
 
 Each cancel is a span `bitget.cancel` with two children: `bitget.cancel.queued`, until it was sent,
 and `bitget.cancel.sent`, until it was answered or given up. They are made when the outcome is
-known, and have no parent. Their attributes are the outcome, its reason and code, the ids of the
-order, and the number of attempts. A span whose outcome is unresolved has the status ERROR.
+known, and have no parent. `confirm` and `cancel_all` add a third child, `bitget.cancel.confirmed`,
+from the call until it was known what became of the order. Its attributes are the final, its reason
+and its evidence. The attributes of a cancel are the outcome, its reason and code, the ids of the
+order, and the number of attempts. A span whose outcome is unresolved, or whose final is unknown, has
+the status ERROR.
 
 The metrics are those of `bitget_transports.telemetry.prometheus`, without the gauges of cancels:
-`bitget.cancels`, `bitget.cancel.queue`, `bitget.cancel.answer` (in seconds), `bitget.events` and
-`bitget.channel.up`.
+`bitget.cancels`, `bitget.cancel.queue`, `bitget.cancel.answer` and `bitget.confirm` (in seconds),
+`bitget.finals`, `bitget.events` and `bitget.channel.up`.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from weakref import WeakKeyDictionary
 
 try:
     from opentelemetry.metrics import MeterProvider, get_meter_provider
     from opentelemetry.trace import (
+        Span,
         Status,
         StatusCode,
         TracerProvider,
@@ -33,10 +38,23 @@ except ImportError as error:
         "this needs opentelemetry-api: pip install 'bitget-proto[opentelemetry]'"
     ) from error
 
-from bitget_proto import Accepted, Event, Outcome, Rejected, SessionEvent, Unresolved
+from bitget_proto import (
+    Accepted,
+    Cancelled,
+    Event,
+    Filled,
+    Final,
+    NotFound,
+    Outcome,
+    Rejected,
+    SessionEvent,
+    StillOpen,
+    Unknown,
+    Unresolved,
+)
 
 from .._driver.clock import clock
-from ._labels import event_labels, outcome_labels, up_after
+from ._labels import event_labels, final_labels, outcome_labels, up_after
 
 _NAME = "bitget_transports"
 
@@ -58,19 +76,29 @@ class OpenTelemetry:
         self._answered = meter.create_histogram(
             "bitget.cancel.answer", "s", "From sending until the exchange's answer."
         )
+        self._finals = meter.create_counter("bitget.finals", "1", "What became of orders.")
+        self._confirmed = meter.create_histogram(
+            "bitget.confirm", "s", "From confirm until it was known."
+        )
         self._events = meter.create_counter("bitget.events", "1", "Events that are not outcomes.")
         self._up = meter.create_up_down_counter(
             "bitget.channel.up", "1", "Channels on which cancels can be sent."
         )
 
-    def channel(self, name: str) -> Callable[[Event | SessionEvent, float], None]:
+        self._spans: WeakKeyDictionary[Outcome, Span] = WeakKeyDictionary()
+        """The spans of the outcomes that still exist: any may be confirmed."""
+
+    def channel(self, name: str) -> Callable[[Event | SessionEvent | Final, float], None]:
         """Return the `observe` of one channel; `name` is the attribute `channel`."""
         up = False
 
-        def observe(event: Event | SessionEvent, at: float) -> None:
+        def observe(event: Event | SessionEvent | Final, at: float) -> None:
             nonlocal up
             if isinstance(event, (Accepted, Rejected, Unresolved)):
                 self._outcome(name, event, at)
+                return
+            if isinstance(event, (Cancelled, Filled, StillOpen, NotFound, Unknown)):
+                self._final(name, event)
                 return
             kind, reason, code = event_labels(event)
             self._events.add(1, {"channel": name, "event": kind, "reason": reason, "code": code})
@@ -91,12 +119,7 @@ class OpenTelemetry:
             if not isinstance(outcome, Unresolved):
                 self._answered.record(at - sent_at, {"channel": name})
 
-        now, now_ns = clock(), time.time_ns()
-
-        def unix(then: float) -> int:
-            """Return a time of the transports' clock in nanoseconds since 1970."""
-            return now_ns - int((now - then) * 1e9)
-
+        unix = _unix_times()
         order, tracer = outcome.order, self._tracer
         begin, end = unix(outcome.taken_at), unix(at)
         span = tracer.start_span(
@@ -111,6 +134,7 @@ class OpenTelemetry:
             start_time=begin,
         )
         if span.is_recording():
+            self._spans[outcome] = span
             if kind == "unresolved":
                 span.set_status(Status(StatusCode.ERROR, reason))
             inside = set_span_in_context(span)
@@ -119,3 +143,27 @@ class OpenTelemetry:
             if sent_at is not None:
                 tracer.start_span("bitget.cancel.sent", inside, start_time=sent).end(end)
         span.end(end)
+
+    def _final(self, name: str, final: Final) -> None:
+        kind, reason, evidence = final_labels(final)
+        labels = {"channel": name, "final": kind, "reason": reason, "evidence": evidence}
+        self._finals.add(1, labels)
+        self._confirmed.record(final.resolved_at - final.tracked_at, {"channel": name})
+        cancel = self._spans.get(final.outcome)
+        if cancel is not None:
+            unix = _unix_times()
+            span = self._tracer.start_span(
+                "bitget.cancel.confirmed",
+                set_span_in_context(cancel),
+                attributes=labels,
+                start_time=unix(final.tracked_at),
+            )
+            if isinstance(final, Unknown):
+                span.set_status(Status(StatusCode.ERROR, reason))
+            span.end(unix(final.resolved_at))
+
+
+def _unix_times() -> Callable[[float], int]:
+    """Return a function of a time of the transports' clock: the nanoseconds since 1970."""
+    now, now_ns = clock(), time.time_ns()
+    return lambda then: now_ns - int((now - then) * 1e9)

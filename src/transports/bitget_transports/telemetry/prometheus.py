@@ -20,9 +20,21 @@ except ImportError as error:
         "these metrics need prometheus-client: pip install 'bitget-proto[prometheus]'"
     ) from error
 
-from bitget_proto import Accepted, Event, Rejected, SessionEvent, Unresolved
+from bitget_proto import (
+    Accepted,
+    Cancelled,
+    Event,
+    Filled,
+    Final,
+    NotFound,
+    Rejected,
+    SessionEvent,
+    StillOpen,
+    Unknown,
+    Unresolved,
+)
 
-from ._labels import Counted, event_labels, outcome_labels, up_after
+from ._labels import Counted, event_labels, final_labels, outcome_labels, up_after
 
 _BUCKETS = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 150.0,
@@ -47,6 +59,14 @@ class PrometheusMetrics:
             "bitget_cancel_answer_seconds", "From sending until the exchange's answer.", channel,
             registry=registry, buckets=_BUCKETS,
         )  # fmt: skip
+        self._finals = Counter(
+            "bitget_finals", "What became of orders.", (*channel, "final", "reason", "evidence"),
+            registry=registry,
+        )  # fmt: skip
+        self._confirmed = Histogram(
+            "bitget_confirm_seconds", "From confirm until it was known.", channel,
+            registry=registry, buckets=_BUCKETS,
+        )  # fmt: skip
         self._events = Counter(
             "bitget_events", "Events that are not outcomes.", (*channel, "event", "reason", "code"),
             registry=registry,
@@ -61,18 +81,23 @@ class PrometheusMetrics:
             "bitget_cancel_capacity", "Cancels that would be taken now.", channel, registry=registry
         )
 
-    def channel(self, name: str) -> Callable[[Event | SessionEvent, float], None]:
+    def channel(self, name: str) -> Callable[[Event | SessionEvent | Final, float], None]:
         """Return the `observe` of one channel; `name` is its label `channel`."""
         cancels, events = self._cancels, self._events
         queued, answered = self._queued.labels(name), self._answered.labels(name)
+        finals, confirmed = self._finals, self._confirmed.labels(name)
         accepted = cancels.labels(name, "accepted", "", "")
         up = self._up.labels(name)
 
-        def observe(event: Event | SessionEvent, at: float) -> None:
+        def observe(event: Event | SessionEvent | Final, at: float) -> None:
             if isinstance(event, Accepted):
                 accepted.inc()
             elif isinstance(event, (Rejected, Unresolved)):
                 cancels.labels(name, *outcome_labels(event)).inc()
+            elif isinstance(event, (Cancelled, Filled, StillOpen, NotFound, Unknown)):
+                finals.labels(name, *final_labels(event)).inc()
+                confirmed.observe(at - event.tracked_at)
+                return
             else:
                 events.labels(name, *event_labels(event)).inc()
                 if (now_up := up_after(event)) is not None:

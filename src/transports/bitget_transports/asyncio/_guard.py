@@ -1,0 +1,122 @@
+"""`guard` over asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from math import inf
+from typing import Any, Literal
+
+from bitget_proto import (
+    Armed,
+    Credentials,
+    Dialect,
+    Lapsed,
+    NotRenewed,
+    SetCountdown,
+    Stopped,
+)
+
+from .._driver.async_driver import Flag
+from .._driver.guard import AsyncGuardDriver, Guard, guarded_account
+from .._driver.rest import HttpxSender, SendRest, check_rest
+
+
+@asynccontextmanager
+async def guard(
+    credentials: Credentials,
+    *,
+    countdown: int = 30,
+    disarm: bool = True,
+    dialect: Dialect = Dialect.UNIFIED,
+    url: str | None = None,
+    tls: ssl.SSLContext | None = None,
+    allow_plaintext: bool = False,
+    proxy: str | Literal[True] | None = True,
+    wall_clock: Callable[[], float] = time.time,
+    rest: SendRest | None = None,
+    observe: Callable[[Armed | NotRenewed | Lapsed | Stopped, float], object] | None = None,
+) -> AsyncGenerator[Guard]:
+    """Keep the exchange's countdown from ending: a dead man's switch for a unified account.
+
+    While this context is open, a task renews the countdown. If the program, its machine or its
+    network ends, the exchange cancels all orders of the account, `countdown` seconds after the last
+    renewal at the latest: 5 to 60 whole seconds (REST API V3, Countdown Cancel All). The exchange
+    grants access to it on request, and has one countdown for an account: guard it in one process.
+
+    Entering waits until the exchange has begun to count down. Leaving without an exception turns the
+    countdown off, or with `disarm=False` leaves it on. Leaving with an exception leaves it on, so
+    that the exchange cancels all orders.
+
+    Failed renewals, and a countdown that may have ended, are logged as warnings and errors, and
+    passed to `observe` as `Armed`, `NotRenewed`, `Lapsed` and `Stopped`, each with its time on
+    `bitget_transports.clock`. `Guard.check` raises once the countdown is not known to be on.
+    Renewing goes on until the context is left. An event loop
+    that is blocked renews nothing.
+
+    `url` is that of the WebSocket, which decides where REST is, as for `connect`: pass
+    `Dialect.UNIFIED.demo_url` for demo trading. `tls`, `allow_plaintext`, `proxy`, `wall_clock` and
+    `rest` are as for `connect`. REST needs httpx (the extra `rest`), unless `rest` is given.
+
+    Raises: GuardFailed if the countdown could not be started or turned off; ValidationError for an
+    invalid argument, or for `Dialect.CLASSIC`: classic accounts have no countdown.
+    """
+    account = guarded_account(
+        credentials,
+        dialect,
+        url,
+        tls,
+        wall_clock,
+        allow_plaintext=allow_plaintext,
+        proxy=proxy,
+    )
+    check_rest(rest, orders=True)
+    sender = HttpxSender(account.target, None)
+    driver = _Driver(account, countdown, disarm, observe, rest or sender)
+    if rest is None:
+        sender.open()
+    serving = asyncio.create_task(driver.serve())
+    try:
+        await driver.arm()
+        yield driver.guard
+        await driver.finish()
+    except BaseException:
+        driver.stop(disarm=False)
+        raise
+    finally:
+        driver.advance()  # report the end
+        tasks = [serving, *driver.tasks]
+        for task in tasks:
+            task.cancel()
+        try:
+            await asyncio.wait(tasks)
+        finally:
+            await sender.aclose()
+
+
+class _Driver(AsyncGuardDriver):
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.tasks: set[asyncio.Task[None]] = set()
+        """The requests that have no answer."""
+
+    def flag(self) -> Flag:
+        return asyncio.Event()
+
+    async def wait(self, flag: Flag, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(None if seconds == inf else seconds):
+                await flag.wait()
+
+    def within(self, seconds: float) -> AbstractAsyncContextManager[object]:
+        return asyncio.timeout(seconds)
+
+    def spawn(
+        self, ask: Callable[[SetCountdown], Coroutine[Any, Any, None]], request: SetCountdown
+    ) -> None:
+        task = asyncio.create_task(ask(request))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
