@@ -121,7 +121,7 @@ class Driver(ABC):
         self.limits = Limits() if limits is None else limits
         self.log = ChannelLog(account)
         self.router = OutcomeRouter(
-            core, self.limits, config.id_prefix, Reporter(self.log, observe)
+            core, self.limits, config.id_prefix, Reporter(self._log, observe)
         )
         self.account = account
         self.addresses = AddressBook()
@@ -268,6 +268,10 @@ class Driver(ABC):
         if number in self._stalled.numbers:
             self._stalled.numbers.discard(number)
             self.drain(self.now())
+
+    def rest_not_sent(self, cancel: RestCancel, reason: str) -> None:
+        """A REST request was not sent; `rest_ended` follows."""
+        self.log.rest_not_sent(cancel.id, reason)
 
     def rest_ended(self, report: Report) -> None:
         """A REST request has ended, and this reports how."""

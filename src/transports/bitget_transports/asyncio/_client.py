@@ -1,7 +1,7 @@
 """`connect` and `open_session` over asyncio.
 
-The driver has one timer handle, and a task only while it dials or asks REST. Opening, writing and closing are
-each bounded by a limit. A link is one WebSocket, see `_link`.
+The driver has one timer handle, and a task only while it dials or asks REST. Opening, writing and
+closing are each bounded by a limit. A link is one WebSocket, see `_link`.
 """
 
 from __future__ import annotations
@@ -283,7 +283,7 @@ class AsyncioDriver(AsyncDriver):
                 for link in list(self._alive):
                     await link.gone.wait()
                 if self._requests:
-                    await asyncio.wait(self._requests)
+                    await asyncio.wait(self._requests, timeout=self.limits.close_timeout)
             finally:
                 for link in list(self._alive):
                     link.abort()
