@@ -68,8 +68,10 @@ _SECRET_FROM = 8
 exchange's keys have 35 characters, its passphrases 8 or more.
 """
 
-_LOGINS_KEPT = 4
-"""The number of logins whose signatures are hidden: a session has two links at most."""
+_LOGINS_KEPT = 200
+"""The number of logins whose signatures are hidden: a session has at most 100 links, each with a
+successor.
+"""
 
 
 class ChannelLog:
