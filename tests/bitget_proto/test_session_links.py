@@ -331,6 +331,11 @@ def test_links_wait_for_grants_together() -> None:
     session.cancel_many(orders(15)[5:], pair.clock.now)
     pair.start()
     assert session.waiting_for_grant == 6, "three for each link"
+    session.close(pair.clock.now, queued="send", within=1.0)
+    pair.start()
+    assert session.waiting_for_grant == 6
+    session.poll(pair.clock.now + 1.0)
+    assert session.waiting_for_grant == 0, "nothing more is sent"
 
 
 def test_the_next_timer_is_that_of_any_link() -> None:

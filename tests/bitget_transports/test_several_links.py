@@ -86,6 +86,7 @@ def test_all_links_send_and_one_link_s_end_is_the_others_work(flavour: Flavour) 
     assert (kinds[Up], kinds[LinkClosed], kinds[Down]) == (LINKS + 1, 1, 0)
 
 
+@pytest.mark.slow
 def test_orders_are_confirmed_while_links_come_and_go(flavour: Flavour) -> None:
     exchange = fast_exchange(12, credentials=KEY)
     with exchange_in_thread(exchange) as server:
