@@ -202,7 +202,7 @@ class Driver(ABC):
             self._held.add(number)
             self.router.wake_listeners()
         else:
-            self.log_in(number)
+            self._log_in(number)
 
     def _log_in(self, number: int) -> None:
         login = self._sign(self._exchange_time())
@@ -319,7 +319,7 @@ class Driver(ABC):
             self._use_exchange_time = self._is_skewed(self._exchange_time())
         held, self._held = self._held, set()
         for number in held & self._links.keys():
-            self.log_in(number)
+            self._log_in(number)
 
     def _must_ask_time(self, theirs: float | None) -> bool:
         """Return whether REST is to be asked before the first login, since it would probably be
