@@ -101,4 +101,4 @@ def test_orders_of_any_shape_settle_only_what_they_name() -> None:
 
 @pytest.mark.slow
 def test_the_same_with_many_shapes() -> None:
-    play(20_000)
+    play(3000)
