@@ -119,9 +119,9 @@ class Driver(ABC):
         if limits is not None and not isinstance(limits, Limits):
             raise ValidationError(f"limits must be a Limits, or None; got {safe_repr(limits)}")
         self.limits = Limits() if limits is None else limits
-        self._log = ChannelLog(account.target, account.credentials)
+        self.log = ChannelLog(account.target, account.credentials)
         self.router = OutcomeRouter(
-            core, self.limits, config.id_prefix, Reporter(self._log, observe)
+            core, self.limits, config.id_prefix, Reporter(self.log, observe)
         )
         self.account = account
         self.addresses = AddressBook()
@@ -196,7 +196,7 @@ class Driver(ABC):
             finally:
                 link.hang_up(1000, "")
             return
-        self._log.signed(login)
+        self.log.signed(login)
         now = self.now()
         self._core.opened(number, now, login=login)
         self.drain(now)
@@ -254,7 +254,7 @@ class Driver(ABC):
 
     def rest_not_sent(self, cancel: RestCancel, reason: str) -> None:
         """A REST request was not sent; `rest_ended` follows."""
-        self._log.rest_not_sent(cancel.id, reason)
+        self.log.rest_not_sent(cancel.id, reason)
 
     def rest_ended(self, report: Report) -> None:
         """A REST request has ended, and this reports how."""
@@ -334,7 +334,7 @@ class Driver(ABC):
                     if self._clock_failed and not self._use_exchange_time and not self._sign(None):
                         core.lost(output.link, now, str(self.first_login.dial_failure))
                     else:
-                        self._log.dialling(output.link)
+                        self.log.dialling(output.link)
                         links[output.link] = self.dial(output.link)
                     now = self.now()
                 else:
@@ -389,7 +389,7 @@ class Driver(ABC):
             time, login = now
             if theirs is not None:
                 first.skew = time - theirs
-                self._log.skewed(first.skew)
+                self.log.skewed(first.skew)
                 if self._use_exchange_time:
                     self.clock_ahead = first.skew
         return (
