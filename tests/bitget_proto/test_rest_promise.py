@@ -188,8 +188,8 @@ class Watched(StrictSession):
             case LinkClosed(link=link):
                 for one in (one for tries in self.tries.values() for one in tries):
                     one.over = one.over or one.link == link
-            case LoginRejected():
-                self.refused = True
+            case LoginRejected(code=code):
+                self.refused = self.refused or code != "45001"
             case Up():
                 self.refused = False
                 out = [one for one in self.asked.values() if not one.over]

@@ -539,6 +539,19 @@ def test_nothing_goes_by_rest_between_a_refused_login_and_an_accepted_one() -> N
     assert outcome(pair, again).by_rest == (1,)
 
 
+@pytest.mark.parametrize(("code", "by_rest"), [("45001", True), ("30005", False), ("99999", False)])
+def test_a_busy_exchange_has_refused_no_login(code: str, by_rest: bool) -> None:
+    pair = down(config=SessionConfig(rest_after=AFTER, backoff_max=0.5, no_link_timeout=4.0))
+    pair.refuse_dials = False
+    pair.exchange.refuse_logins(9, code)
+    pair.run(1.0)
+    pair.hold_dials = True
+    id = pair.cancel(ONE)
+    pair.run(5.0)
+    assert bool(pair.rest_sent) is by_rest
+    assert isinstance(outcome(pair, id), Accepted) is by_rest
+
+
 def test_a_refused_signature_is_a_refusal_and_ends_the_use_of_rest() -> None:
     pair = down()
     pair.credentials = Credentials("key", "another secret", "passphrase")
