@@ -47,8 +47,8 @@ def test_the_pictures_of_the_docs_exist() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
 def test_the_text_of_a_link_to_a_page_is_its_title(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    assert not re.findall(r"\[[^]]*\.md\]\(", text)
-    assert not re.findall(r"\[\]\(", text)
+    found = re.findall(r"\[[^]]*\.md\]\(|\[\]\(", text)
+    assert not found, "write the title of the page, as in [Sessions](session.md)"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])

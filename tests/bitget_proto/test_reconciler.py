@@ -798,6 +798,7 @@ def test_what_becomes_due_during_a_round_waits_for_the_next_one() -> None:
         rec.track(accepted(CancelOrder("BTCUSDT", f"x{number}")), 2.0)
     assert drain(rec, 2.0)[0] == []
     rec.looked_up(history.number, NOTHING, 2.1)
+    assert drain(rec, 2.1)[0] == []
     rec.looked_up(open_orders.number, NOTHING, 2.1)
     pages(drain(rec, 2.1)[0])
 

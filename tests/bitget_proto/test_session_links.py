@@ -15,6 +15,7 @@ from bitget_proto import (
     Accepted,
     Budget,
     CancelOrder,
+    Codec,
     Config,
     Credentials,
     Dialect,
@@ -331,6 +332,11 @@ def test_links_wait_for_grants_together() -> None:
     session.cancel_many(orders(15)[5:], pair.clock.now)
     pair.start()
     assert session.waiting_for_grant == 6, "three for each link"
+    session.close(pair.clock.now, queued="send", within=1.0)
+    pair.start()
+    assert session.waiting_for_grant == 6
+    session.poll(pair.clock.now + 1.0)
+    assert session.waiting_for_grant == 0, "nothing more is sent"
 
 
 def test_the_next_timer_is_that_of_any_link() -> None:
@@ -386,14 +392,18 @@ class Sent(list[tuple[float, LinkTransmit]]):
 class Life:
     """A session with several links, on bad days, and the ledger of what it did."""
 
-    def __init__(self, links: int, seed: int, policy: Policy) -> None:
+    def __init__(self, links: int, seed: int, policy: Policy, dialect: Dialect) -> None:
         self.random = random = Random(seed)
         self.orders = orders(60)
         self.exchange = ScriptedExchange(
-            self.orders, cancels_per_second=60, same_order_interval=None
+            self.orders,
+            cancels_per_second=60,
+            same_order_interval=None,
+            config=ExchangeConfig(dialect=dialect),
         )
         session = StrictSession(
             SessionConfig(links=links, policy=policy, link=Config(silence=0.5, silence_pong=0.5)),
+            codec=Codec(dialect=dialect),
             budget=Budget(60),
             jitter=random.random,
         )
@@ -467,14 +477,15 @@ class Life:
                 before = attempts.setdefault(id, [])
                 assert all(ended[link] < events for link in before), "on two links at once"
                 before.append(frame.link)
-        acts = Counter(act.id for act in self.exchange.log if act.cancelled)
+            self.visited["batch"] += len(frame.ids) > 1
+        acts = Counter(act.order.order_id for act in self.exchange.log if act.cancelled)
         for id, outcome in pair.outcomes.items():
             tried = attempts.get(id, [])
             assert len(set(tried)) == len(tried), "twice on one link"
             if isinstance(outcome, Accepted):
-                assert acts[id] == 1
+                assert acts[outcome.order.order_id] == 1
             if isinstance(outcome, Unresolved) and not outcome.sent:
-                assert acts[id] == 0
+                assert acts[outcome.order.order_id] == 0
             self.visited[f"attempts {len(tried)}"] += 1
             self.visited[type(outcome).__name__] += 1
         assert set(ended) == {dial.link for _, dial in pair.dials}
@@ -486,11 +497,16 @@ STEPS = (
 
 
 @settings(deadline=None, max_examples=60)
-@given(links=st.integers(2, 5), seed=st.integers(0, 2**32), policy=st.sampled_from(list(Policy)))
+@given(
+    links=st.integers(2, 5),
+    seed=st.integers(0, 2**32),
+    policy=st.sampled_from(list(Policy)),
+    dialect=st.sampled_from(list(Dialect)),
+)
 def test_every_cancel_has_one_outcome_and_is_on_one_link_at_a_time(
-    links: int, seed: int, policy: Policy
+    links: int, seed: int, policy: Policy, dialect: Dialect
 ) -> None:
-    life = Life(links, seed, policy)
+    life = Life(links, seed, policy, dialect)
     life.live()
     life.judge()
 
@@ -498,9 +514,9 @@ def test_every_cancel_has_one_outcome_and_is_on_one_link_at_a_time(
 def test_the_lives_visit_what_they_should() -> None:
     visited = Counter[str]()
     for seed in range(25):
-        life = Life(3, seed, Policy.RESEND)
+        life = Life(3, seed, Policy.RESEND, list(Dialect)[seed % 2])
         life.live()
         life.judge()
         visited += life.visited
-    wanted = (*STEPS, "attempts 1", "attempts 2", "Accepted", "Unresolved")
+    wanted = (*STEPS, "batch", "attempts 1", "attempts 2", "Accepted", "Unresolved")
     assert min(visited[name] for name in wanted) >= 5, visited

@@ -1013,9 +1013,10 @@ class Session:
     # --- the end ---
 
     def _end_if_done(self) -> None:
-        """End a closing session if no cancel is open."""
+        """End a closing session if no cancel is open; each link first sends its own frames."""
         if self._closing and self._pending_end is None and not self._cancels:
-            self._end(_ASKED, queued="send")
+            left = self._close_at - self._now
+            self._end(_ASKED, "send" if left > 0 else "drop", left if left > 0 else None)
 
     def _end(self, ended: Ended, queued: Queued = "drop", within: float | None = None) -> None:
         """Settle what waits and close each link. The session ends with the last of them."""

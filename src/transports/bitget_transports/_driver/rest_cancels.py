@@ -39,7 +39,8 @@ class RestDriver(Protocol):
     """What requests need of their driver."""
 
     account: Account
-    clock_ahead: float
+
+    def corrected_time(self) -> float | None: ...
 
     def rest_not_sent(self, cancel: RestCancel, reason: str) -> None: ...
     def rest_ended(self, report: Report) -> None: ...
@@ -85,7 +86,7 @@ class RestCancels:
         try:
             yield asked
         except Exception as error:  # noqa: BLE001 - it may be of the caller's function
-            reason = f"{type(error).__name__}: {error}"
+            reason = self._driver.account.why(error)
             if asked.headers is None or (self._ours and never_left(error)):
                 self._not_sent(cancel, reason)
             else:
@@ -103,7 +104,7 @@ class RestCancels:
         Raises: RestFailed if the wall clock fails.
         """
         account = self._driver.account
-        asked.headers = account.sign_rest(cancel.request, self._driver.clock_ahead)
+        asked.headers = account.sign_rest(cancel.request, self._driver.corrected_time())
         return asked.headers
 
     def drop(self, cancel: RestCancel) -> None:

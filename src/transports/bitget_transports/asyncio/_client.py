@@ -109,6 +109,8 @@ def connect(
     `rest`) or with `rest`, a function that takes a `RestRequest` and its headers, sends it to the
     exchange, and returns the status and the body of the answer. By default REST is that of the
     exchange for its own URLs, and on the host of `url` for any other.
+    If the wall clock seems wrong before the first login, REST is asked for the exchange's time; that
+    request has no headers.
 
     An `Exception` that `wall_clock`, `trace` or `observe` raises stops no cancel. It is a `CallerError` in
     `events`, and goes with its traceback to the logger `bitget_transports`.
@@ -255,6 +257,9 @@ class AsyncioDriver(AsyncDriver):
         with suppress(TimeoutError):
             async with asyncio.timeout(None if seconds == inf else seconds):
                 await flag.wait()
+
+    def bounded(self, seconds: float) -> asyncio.Timeout:
+        return asyncio.timeout(seconds)
 
     def pause(self) -> Awaitable[None]:
         """Yield to the event loop once, so that other tasks can run."""
