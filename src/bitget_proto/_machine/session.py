@@ -762,7 +762,7 @@ class Session:
             if isinstance(output, LoginRejected):
                 link.refusal = output
                 if self._rest is not None:
-                    self._rest.refused = True
+                    self._rest.login_refused(output.code_class)
             elif isinstance(output, GoingAway):
                 self._going_away(link)
 
