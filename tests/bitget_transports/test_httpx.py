@@ -353,7 +353,10 @@ def test_a_client_of_httpx2_says_the_same_as_one_of_httpx(flavour: Flavour, peer
                             KEY, url=server.url, config=FAST, limits=LIMITS, client=client
                         ) as channel:
                             outcome = await channel.cancel(orders(1)[0], timeout=0.3)
-                            ended = isinstance(outcome, Unresolved) and outcome.why is not WhyUnresolved.TIMEOUT
+                            ended = (
+                                isinstance(outcome, Unresolved)
+                                and outcome.why is not WhyUnresolved.TIMEOUT
+                            )
                             said[-1].append(f"{type(outcome).__name__}, {ended}")
                             if ended:
                                 said[-1] += [repr(event) async for event in channel.events]
