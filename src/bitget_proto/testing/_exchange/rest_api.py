@@ -24,7 +24,7 @@ from ..._values.credentials import Credentials
 from ..._values.dialects import Dialect
 from ..._values.errors import ValidationError
 from ..._values.orders import CancelOrder, InstType
-from ..._wire.rest import COUNTDOWNS
+from ..._values.rest_requests import COUNTDOWNS
 from .exchange_connection import ExchangeConfig
 from .faults import RestFault, check_faults
 from .order_book import Book, BookOrder, Moment
