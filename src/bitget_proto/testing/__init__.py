@@ -20,13 +20,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from .._wire.exchange_codec import encode_batch_reply, encode_event, encode_reply
-from ._exchange.exchange_connection import (
+from ._exchange.exchange_config import ExchangeConfig
+from ._exchange.exchange_connection import ExchangeConnection
+from ._exchange.exchange_events import (
     ABORT,
     BatchRequested,
     CancelRequested,
     ConnectionDropped,
-    ExchangeConfig,
-    ExchangeConnection,
     LoginRequested,
     OtherRequested,
     WhyDropped,

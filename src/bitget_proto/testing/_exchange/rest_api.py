@@ -25,7 +25,7 @@ from ..._values.dialects import Dialect
 from ..._values.errors import ValidationError
 from ..._values.orders import CancelOrder, InstType
 from ..._wire.rest import COUNTDOWNS
-from .exchange_connection import ExchangeConfig
+from .exchange_config import ExchangeConfig
 from .faults import RestFault, check_faults
 from .order_book import Book, BookOrder, Moment
 from .order_shapes import Row, is_futures, looked_up

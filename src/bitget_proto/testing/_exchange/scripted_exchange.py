@@ -35,16 +35,15 @@ from ..._wire.exchange_codec import (
     encode_reply,
 )
 from .behaviour import Behaviour, Outbox, _BehaviourCommands, check_delay
-from .exchange_connection import (
+from .exchange_config import ExchangeConfig
+from .exchange_connection import ExchangeConnection, check_refusal
+from .exchange_events import (
     ABORT,
     BatchRequested,
     CancelRequested,
     ConnectionDropped,
-    ExchangeConfig,
-    ExchangeConnection,
     LoginRequested,
     OtherRequested,
-    check_refusal,
 )
 from .faults import AT_LOGIN, Fault, RestFault, check_faults
 from .logins import MAINTENANCE_CODES, Logins, Refusal, check_times, invalid_login, refusal
