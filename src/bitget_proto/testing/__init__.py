@@ -32,8 +32,9 @@ from ._exchange.exchange_events import (
     WhyDropped,
 )
 from ._exchange.faults import Fault, RestFault
-from ._exchange.scripted_exchange import Act, ScriptedExchange, ScriptedLink
+from ._exchange.scripted_exchange import ScriptedExchange, ScriptedLink
 from ._exchange.seen_frames import SeenFrame
+from ._exchange.trading import Act
 from ._kit.driver_checks import DriverError, Rule
 from ._kit.strict_connection import StrictConnection
 from ._kit.strict_session import StrictSession
