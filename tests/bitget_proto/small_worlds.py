@@ -43,6 +43,7 @@ from bitget_proto._machine.heartbeat import Heartbeat
 from bitget_proto._machine.in_flight import InFlight, OpenCancel
 from bitget_proto._machine.links import Link, Links
 from bitget_proto._machine.order_spacing import Spacing
+from bitget_proto._machine.outcomes import Outcomes
 from bitget_proto._machine.rate_limit import Pace
 from bitget_proto._machine.request_ids import RequestIds
 from bitget_proto._machine.session_queue import SessionQueue
@@ -174,7 +175,9 @@ def _tuple(value: Any, memo: dict[int, Any]) -> Any:
 
 
 def _deque(value: Any, memo: dict[int, Any]) -> Any:
-    made = value.copy()
+    if id(value) in memo:
+        return memo[id(value)]  # the outputs, which have two owners
+    made = memo[id(value)] = value.copy()
     if made and type(made[0]) not in _SHARED:
         made.extend(_items([made.popleft() for _ in value], memo))
     return made
@@ -405,17 +408,22 @@ KEYS: Final[Mapping[type[Any], tuple[_Key | None, Mapping[str, _Key | _Left]]]] 
     Connection: (
         _of_connection,
         {
-            "_answered": _as_it_is,
             "_alarms": key_of, "_cause": _as_it_is, "_closing": _as_it_is, "_codec": LEFT_OUT, "_config": LEFT_OUT,
             "_detail": LEFT_OUT, "_frames": key_of, "_heartbeat": key_of, "_ids": key_of, "_in_flight": key_of,
-            "_in_call": _as_it_is, "_now": LEFT_OUT, "_opened": _as_it_is, "_outputs": _all_past, "_state": _as_it_is,
+            "_in_call": _as_it_is, "_now": LEFT_OUT, "_opened": _as_it_is, "_outcomes": key_of, "_outputs": _all_past,
+            "_state": _as_it_is,
         },
+    ),
+    Outcomes: (
+        None,
+        {"_frames": LEFT_OUT, "_in_flight": LEFT_OUT, "_outputs": LEFT_OUT, "answered": _as_it_is},
     ),
     InFlight: (
         None,
         {
-            "_answer_timeout": LEFT_OUT, "_deadlines": key_of, "_late_ids": LEFT_OUT, "_queue_timeout": LEFT_OUT,
-            "_taken": LEFT_OUT, "batches": _order, "late": _order, "queue": key_of, "sent": LEFT_OUT,
+            "_answer_timeout": LEFT_OUT, "_deadlines": key_of, "_late_ids": LEFT_OUT, "_limit": LEFT_OUT,
+            "_queue_timeout": LEFT_OUT, "_taken": LEFT_OUT, "batches": _order, "late": _order, "queue": key_of,
+            "sent": LEFT_OUT,
         },
     ),
     FrameQueue: (

@@ -228,13 +228,13 @@ def test_a_module_imports_only_from_lower_layers(module: str) -> None:
 
 
 OF_A_LINK = (
-    "_check_opens",
     "_drain_within",
     "_frames",
     "_in_flight",
     "_cancel_allowed_at",
     "_outputs",
-    "_answered",
+    "_opened",
+    "_outcomes",
     "_hand_out",
     "_ids",
 )

@@ -61,6 +61,7 @@ from bitget_proto._machine.deadlines import after
 from bitget_proto._machine.heartbeat import Heartbeat
 from bitget_proto._machine.in_flight import InFlight
 from bitget_proto._machine.order_spacing import Spacing
+from bitget_proto._machine.outcomes import Outcomes
 from bitget_proto._machine.rate_limit import Pace
 from bitget_proto._machine.request_ids import RequestIds
 from bitget_proto._values.codes import FINAL_AFTER_RESEND, REFUSALS
@@ -467,19 +468,20 @@ def expired_is_sent(right: Any, queue: Any, now: float) -> Any:
     return right(queue, -inf)
 
 
-def waiting_is_settled(right: Any, conn: Any, id: str, *reply: Any) -> None:
-    if (waiting := conn._in_flight.queue.get(id)) is not None:
-        conn._in_flight.sent[id] = waiting
-        waiting.sent_at = conn._now
-    right(conn, id, *reply)
+def waiting_is_settled(right: Any, outcomes: Any, id: str, *reply: Any) -> None:
+    in_flight, now = outcomes._in_flight, reply[-1]
+    if (waiting := in_flight.queue.get(id)) is not None:
+        in_flight.sent[id] = waiting
+        waiting.sent_at = now
+    right(outcomes, id, *reply)
 
 
 def unsent_is_sent(right: Any, conn: Any, now: float, reason: str, unsent: Any) -> None:
     right(conn, now, reason)
 
 
-def urgent_is_normal(right: Any, conn: Any, *taken: Any) -> None:
-    right(conn, *taken[:-1], Rank.NORMAL)
+def urgent_is_normal(right: Any, in_flight: Any, *taken: Any) -> None:
+    right(in_flight, *taken[:-1], Rank.NORMAL)
 
 
 def nothing(right: Any, *args: Any) -> None:
@@ -502,10 +504,10 @@ def pong_answers_all(right: Any, heartbeat: Any) -> None:
     heartbeat._alarms[Timer.PONG] = inf
 
 
-def late_for_ever(right: Any, conn: Any, *reply: Any) -> None:
-    in_flight = conn._in_flight
+def late_for_ever(right: Any, outcomes: Any, *reply: Any) -> None:
+    in_flight = outcomes._in_flight
     late = in_flight.late.copy()
-    right(conn, *reply)
+    right(outcomes, *reply)
     in_flight.late = late | in_flight.late
 
 
@@ -559,7 +561,7 @@ FAULTS = [
         "a reply settles a cancel that was never sent",
         "a message a second",
         "an outcome has the time when its cancel was sent",
-        Connection, "_reply", waiting_is_settled,
+        Outcomes, "reply", waiting_is_settled,
     ),
     Fault(
         "an unsent cancel counts as sent",
@@ -577,7 +579,7 @@ FAULTS = [
         "urgent cancels are queued like others",
         "a message a second",
         "cancels are sent in the order taken, urgent ones first",
-        Connection, "_take", urgent_is_normal,
+        InFlight, "enqueue", urgent_is_normal,
     ),
     Fault(
         '"too many requests" does not pause the paces',
@@ -613,7 +615,7 @@ FAULTS = [
         "a second late reply is reported as well",
         "answers",
         "a message has exactly one consequence",
-        Connection, "_reply", late_for_ever,
+        Outcomes, "reply", late_for_ever,
     ),
     Fault(
         "a closing connection waits although all cancels are answered",

@@ -35,6 +35,7 @@ from bitget_proto import (
 from bitget_proto._machine import connection as connection_module
 from bitget_proto._machine import session as session_module
 from bitget_proto._machine.backoff import Redial
+from bitget_proto._machine.outcomes import Outcomes
 from bitget_proto.testing import SeenFrame
 from bitget_proto.testing._virtual.network import Wire
 
@@ -384,12 +385,12 @@ def urgent_is_ignored(patch: Patch) -> None:
 
 
 def all_answers_count(patch: Patch) -> None:
-    reply = Connection._reply
+    reply = Outcomes.reply
 
-    def wrapped(self: Connection, id: str, frame: Any, message: str | bytes) -> None:
-        reply(self, id, attrs.evolve(frame, not_for_cancel=False), message)
+    def wrapped(self: Outcomes, id: str, frame: Any, message: str | bytes, now: float) -> None:
+        reply(self, id, attrs.evolve(frame, not_for_cancel=False), message, now)
 
-    patch.setattr(Connection, "_reply", wrapped)
+    patch.setattr(Outcomes, "reply", wrapped)
 
 
 def retry_after_is_ignored(patch: Patch) -> None:

@@ -40,7 +40,7 @@ from typing import cast
 
 from .._values.codes import REFUSED_FOR_GOOD, STAMP_REFUSED
 from .._values.credentials import SignedLogin
-from .._values.errors import LocalProtocolError, NoRoom, ValidationError, check_part, safe_repr
+from .._values.errors import LocalProtocolError, ValidationError, check_part, safe_repr
 from .._values.events import (
     Accepted,
     CallerError,
@@ -68,9 +68,11 @@ from .arguments import (
     as_message,
     check_closing,
     check_frame,
+    check_login,
     check_new,
     check_order,
     check_orders,
+    check_own_frames,
     check_rest_reply,
     check_timeout,
     no_room_error,
@@ -78,9 +80,10 @@ from .arguments import (
 )
 from .backoff import Draw, Redial
 from .cancel_attempts import Cancel
-from .connection import NORMAL_CLOSURE, Connection, settled_ids
+from .connection import NORMAL_CLOSURE, Connection
 from .deadlines import MAX, after, finite_time
 from .links import Link, Links
+from .outcomes import settled_ids
 from .rate_limit import Budget
 from .request_ids import IN_FLIGHT, RequestIds
 from .rest_attempts import RestAttempts
@@ -287,7 +290,7 @@ class Session:
         now = self._begin(now)
         known = self._links.find(link)
         if known is not None:
-            known.connection._check_opens(login)
+            check_login(login, opened=known.connection._opened)
         self._in_call, self._now = True, now
         if known is not None:
             known.connection.opened(now, login=login)
@@ -495,11 +498,7 @@ class Session:
         serving, limit = self._links.serving, self._config.link.max_own_frames
         usable = serving is not None and serving.connection.state is State.READY
         own = serving.connection._frames.own if serving is not None and usable else self._own
-        if limit is not None and len(own) >= limit:
-            raise NoRoom(
-                f"Config.max_own_frames ({limit}) is reached: wait until one of your frames has "
-                "been sent and try again"
-            )
+        check_own_frames(len(own), limit)
         self._ids.remember(self._codec.trade_ids(text), self._id_conflict)
         self._now = now
         own.append(text)
@@ -670,7 +669,7 @@ class Session:
     def _connect(self) -> Connection:
         connection = Connection(self._config.link, self._codec, self._budget)
         connection._ids = self._ids  # no batch may have the id of a cancel
-        connection._answered = self._answered
+        connection._outcomes.answered = self._answered
         connection._frames.subscriptions.extend(self._subscriptions)
         return connection
 
