@@ -41,7 +41,6 @@ from .._values.events import (
     Output,
     Ready,
     Transmit,
-    Unrecognised,
     Wait,
     WhyUnresolved,
 )
@@ -123,8 +122,22 @@ class Connection:
     """
 
     __slots__ = (
-        "_alarms", "_cause", "_closing", "_codec", "_config", "_detail", "_frames", "_heartbeat", "_ids",
-        "_in_call", "_in_flight", "_now", "_opened", "_outcomes", "_outputs", "_state",
+        "_alarms",
+        "_cause",
+        "_closing",
+        "_codec",
+        "_config",
+        "_detail",
+        "_frames",
+        "_heartbeat",
+        "_ids",
+        "_in_call",
+        "_in_flight",
+        "_now",
+        "_opened",
+        "_outcomes",
+        "_outputs",
+        "_state",
     )  # fmt: skip
 
     def __init__(
@@ -133,7 +146,7 @@ class Connection:
         check_part("config", config, Config)
         check_part("codec", codec, Codec)
         check_part("budget", budget, Budget)
-        self._config = Config() if config is None else config
+        self._config = config = Config() if config is None else config
         self._codec = DEFAULT if codec is None else codec
         self._state = _NEW
         self._opened = False
@@ -142,19 +155,16 @@ class Connection:
         """Whether a call is in progress, or was interrupted by an exception."""
         self._outputs: deque[Output] = deque()
 
-        self._in_flight = InFlight(self._config)
-        self._ids = RequestIds(self._config.id_prefix)
+        self._in_flight = InFlight(config)
+        self._ids = RequestIds(config.id_prefix)
         self._alarms = Alarms(_LOGIN, _PONG, _DRAIN, _PING)
-        self._heartbeat = Heartbeat(self._config, self._alarms)
-        self._frames = FrameQueue(
-            self._config, self._codec, budget, self._heartbeat, self._in_flight
-        )
+        self._heartbeat = Heartbeat(config, self._alarms)
+        self._frames = FrameQueue(config, self._codec, budget, self._heartbeat, self._in_flight)
         self._outcomes = Outcomes(self._in_flight, self._frames, self._outputs)
 
         self._closing = False
         """Whether the connection takes nothing more, and ends once nothing is open."""
-        self._cause = WhyClosed.ASKED
-        self._detail = ""
+        self._cause, self._detail = WhyClosed.ASKED, ""
         """The reason and the detail of `Closed` when DRAINING ends."""
 
     def __repr__(self) -> str:
@@ -436,9 +446,8 @@ class Connection:
             if again:
                 self._end(self._cause, self._detail)
             elif queued == "send":
-                self._alarms[_DRAIN] = after(
-                    now, self._config.queue_timeout if within is None else within
-                )
+                seconds = self._config.queue_timeout if within is None else within
+                self._alarms[_DRAIN] = after(now, seconds)
                 self._end_if_done()
             else:
                 self._start_draining(self._config.drain_timeout if within is None else within)
@@ -528,33 +537,25 @@ class Connection:
 
     def _error(self, error: ErrorReply | SubscribeReply, message: str | bytes) -> None:
         """Handle an error that names no request, or a subscription."""
-        code = error.code
-        if (
-            self._state is _AUTHENTICATING
-            and self._frames.login_sent
-            and isinstance(error, ErrorReply)
-            and may_refuse_login(error)
-        ):
+        code, state = error.code, self._state
+        awaits_login = state is _AUTHENTICATING and self._frames.login_sent
+        if awaits_login and isinstance(error, ErrorReply) and may_refuse_login(error):
             self._login_answered(login_rejected(error, message))
             return
         self._outputs.append(error_event(error, message))
         if code == TOO_MANY_REQUESTS:
             self._frames.pause(self._now)
-        if (
-            code in FATAL_ERRORS
-            and self._state is not _AUTHENTICATING
-            and self._cause is WhyClosed.ASKED
-        ):
+        if code in FATAL_ERRORS and state is not _AUTHENTICATING and self._cause is WhyClosed.ASKED:
             # Nothing more can be sent, but answers may follow in the same read.
             self._cause, self._detail = FATAL_ERRORS[code], error.message
             self._closing = True
             self._heartbeat.stop()
-            if self._state is _READY:
+            if state is _READY:
                 self._start_draining(_LATE_ANSWER_SECONDS)
             else:
                 self._drain_within(self._now, _LATE_ANSWER_SECONDS)
 
-    def _login_answered(self, event: Ready | LoginRejected | Unrecognised) -> None:
+    def _login_answered(self, event: Output) -> None:
         self._outputs.append(event)
         if isinstance(event, Ready):
             self._alarms[_LOGIN] = inf
@@ -584,20 +585,15 @@ class Connection:
             self._outcomes.time_out(self._in_flight.first_due(), self._now)
             self._end_if_done()
         elif timer is _LOGIN:
-            self._end(
-                WhyClosed.LOGIN_TIMEOUT, f"no answer to the login within {config.login_timeout} s"
-            )
+            detail = f"no answer to the login within {config.login_timeout} s"
+            self._end(WhyClosed.LOGIN_TIMEOUT, detail)
         elif timer is _PONG:
             self._end(WhyClosed.NO_PONG, f"no pong within {config.pong_timeout} s of a ping")
         elif timer is _PING:
             self._heartbeat.beat(self._now)
         elif timer is _SILENCE:
-            if self._heartbeat.probe(self._frames.ping_allowed_at(self._now)):
-                self._end(
-                    WhyClosed.NO_PONG,
-                    "answers were due, and no message came within "
-                    f"{config.silence_pong} s of a ping",
-                )
+            if (dead := self._heartbeat.probe(self._frames.ping_allowed_at(self._now))) is not None:
+                self._end(WhyClosed.NO_PONG, dead)
         elif self._state is not _DRAINING:
             self._start_draining(config.drain_timeout)
         else:
