@@ -48,7 +48,7 @@ pytest_collect_file = (
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
-    """With `pytest -n 2` each test goes to whoever is free; the snippets of a page, which build on each other, to one process.
+    """With `pytest -n 2` each test goes to the next free process; the snippets of a page, which build on each other, go to one.
 
     (A mark `xdist_group` would say so too, if pytest-xdist 3.8 could change the names of tests under pytest 9.2.)
     """

@@ -1,7 +1,7 @@
 """Tests of your own bot, here bot.py, with pytest.
 
-Run `python -m pytest test_own_bot.py` in this folder. The fixture `bitget_exchange` comes with the
-package. It needs the extras `asyncio`, `exchange` and `rest`.
+Copy both files into a folder of yours, and run `python -m pytest` there. The fixture
+`bitget_exchange` comes with the package. It needs the extras `asyncio`, `exchange` and `rest`.
 """
 
 import asyncio

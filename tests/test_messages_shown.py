@@ -552,7 +552,7 @@ DIALS: list[Provoke] = [
     raising(answered_wrongly(TARGET, "HTTP/1.0 instead of HTTP/1.1")),
     *map(proxy, (WRONG, "nonsense:x", "https://a:b@c", "ftp://a", "http://a/b", f"socks5://{'a' * 256}@b")),
     lambda: unless_connected("http://a", WRONG, "sock"),
-    lambda: Reporter(ChannelLog(TARGET, KEY), WRONG),
+    lambda: Reporter(ChannelLog(ACCOUNT), WRONG),
     raising(could_not_connect(TARGET, ConnectionRefusedError(ECONNREFUSED, ""), PROXY)),
     raising(could_not_connect(TARGET, socket.gaierror(-2, "Name or service not known"), PROXY)),
     raising(took_too_long(TARGET, Limits(), None, PROXY)),

@@ -12,7 +12,7 @@ import signal
 import sys
 
 from bitget_proto import Credentials
-from bitget_transports import LoginRefused
+from bitget_transports import LoginRefused, RestFailed
 from bot import Bot
 
 STOP_WITHIN = 100.0
@@ -43,13 +43,16 @@ async def main() -> int:
     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     for task in waiting:
         task.cancel()
+    clean = False
     try:
         async with asyncio.timeout(STOP_WITHIN):
-            clean = await bot.end_everything()
+            try:
+                clean = await bot.end_everything()
+            except RestFailed as failed:
+                print(failed, file=sys.stderr)
             await bot.stop()
     except TimeoutError:
         print(f"not stopped within {STOP_WITHIN:.0f} s", file=sys.stderr)
-        return NOT_CLEAN
     print("all orders are over" if clean else "some orders may be open", flush=True)
     return CLEAN if clean and asked.is_set() else NOT_CLEAN
 

@@ -325,6 +325,8 @@ class World:
                     for name in WAITING:
                         self.visited[name] += bool(getattr(line, name))
                     self.visited["due"] += line.due.until < inf
+                if len(self.tracked) < 100:
+                    self.check_places()
                 assert (
                     output.until is None
                     or output.until > self.now
@@ -394,6 +396,16 @@ class World:
         else:
             self.visited[Unknown, final.why] += 1
             self.check_unknown(final, order, tracked_at)
+
+    def check_places(self) -> None:
+        """Each order without a `Final` is in one place, or is being asked for alone."""
+        look_ups = self.rec._look_ups
+        alone = [asked.subject for asked in look_ups._unanswered.values()]
+        for tracked in self.rec._orders.all.values():
+            line = look_ups.line_of(tracked)
+            waits = (line.ready, line.alone, line.round)
+            places = sum(waiting.get(tracked.number) is tracked for waiting in waits)
+            assert places + (tracked.deadline < inf) + (tracked in alone) == 1, tracked
 
     def check_unknown(self, final: Unknown, order: Order, tracked_at: float) -> None:
         """Nothing that it was told proves what became of the order.

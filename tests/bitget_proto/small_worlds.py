@@ -41,7 +41,7 @@ from bitget_proto._machine.deadlines import Alarms, Deadlines
 from bitget_proto._machine.frame_queue import CANCELS_PER_OWN_FRAME, FrameQueue
 from bitget_proto._machine.heartbeat import Heartbeat
 from bitget_proto._machine.in_flight import InFlight, OpenCancel
-from bitget_proto._machine.links import Link, Links
+from bitget_proto._machine.links import Lane, Link, Links
 from bitget_proto._machine.order_spacing import Spacing
 from bitget_proto._machine.outcomes import Outcomes
 from bitget_proto._machine.rate_limit import Pace
@@ -336,8 +336,8 @@ def _of_session(session: Any, now: float) -> Hashable:
             lately(link.up_at, now, config.steady_after),
             link.leaving,
             link.refusal and link.refusal.code,
-            link is session._links.serving,
-            link is session._links.successor,
+            link is link.lane.serving,
+            link is link.lane.successor,
         )
         for link in session._links.all.values()
     ]
@@ -356,7 +356,9 @@ def _of_session(session: Any, now: float) -> Hashable:
         )
         for id, cancel in session._cancels.open.items()
     ]
-    return tuple(links), tuple(cancels), lately(session._down_since, now, config.no_link_timeout)
+    lanes = [(lane.state, key_of(lane.redial, now)) for lane in session._links.lanes]
+    down_since = lately(session._down_since, now, config.no_link_timeout)
+    return tuple(links), tuple(cancels), tuple(lanes), down_since
 
 
 def _of_deadlines(deadlines: Any, now: float) -> Hashable:
@@ -395,6 +397,7 @@ _OF_THE_SESSION: Final = (
 )  # fmt: skip
 _OF_THE_LINKS: Final = (
     "number",
+    "lane",
     "connection",
     "dial_until",
     "rotate_at",
@@ -441,12 +444,13 @@ KEYS: Final[Mapping[type[Any], tuple[_Key | None, Mapping[str, _Key | _Left]]]] 
             "_answered": _as_it_is,
             "_budget": key_of, "_cancels": key_of, "_close_at": off, "_closing": _as_it_is, "_codec": LEFT_OUT,
             "_config": LEFT_OUT, "_down_since": LEFT_OUT, "_pending_end": _as_it_is, "_ids": key_of, "_in_call": _as_it_is,
-            "_links": LEFT_OUT, "_now": LEFT_OUT, "_outputs": _all_past, "_own": _order, "_redial": key_of,
+            "_links": LEFT_OUT, "_now": LEFT_OUT, "_outputs": _all_past, "_own": _order,
             "_rest": _never_there, "_stamp_refused": _as_it_is, "_state": _as_it_is, "_ever_up": _as_it_is,
             "_subscriptions": _order,
         },
     ),
-    Links: (None, dict.fromkeys(("_dialled", "all", "successor", "serving"), LEFT_OUT)),
+    Links: (None, dict.fromkeys(("_dialled", "all", "lanes"), LEFT_OUT)),
+    Lane: (None, dict.fromkeys(("redial", "state", "successor", "serving"), LEFT_OUT)),
     SessionQueue: (
         None,
         {

@@ -136,11 +136,18 @@ def test_many_cancels_of_a_spaced_order_block_no_other_order() -> None:
     assert first is other
 
 
-def test_at_most_ten_orders_of_each_rank_are_examined() -> None:
+def test_as_many_waiting_orders_as_a_second_of_batches_has_block_no_other() -> None:
+    waiting = queue(*(Waits(f"w{n}", RETURNED) for n in range(199)), other := Waits("o", RETURNED))
+    first, _ = waiting.first_open(0.0, lambda cancel: inf if cancel.id[0] == "w" else 0.0)
+    assert first is other
+
+
+def test_at_most_200_waiting_orders_of_each_rank_are_examined() -> None:
     waiting = queue(
-        *(Waits(f"r{n}", RETURNED) for n in range(12)), *(Waits(f"n{n}") for n in range(11))
+        *(Waits(f"r{n}", RETURNED) for n in range(202)), *(Waits(f"n{n}") for n in range(201))
     )
-    assert looked_at(waiting, 0.0) == [*(f"r{n}" for n in range(10)), *(f"n{n}" for n in range(10))]
+    wanted = [*(f"r{n}" for n in range(200)), *(f"n{n}" for n in range(200))]
+    assert looked_at(waiting, 0.0) == wanted
 
 
 def test_first_open_returns_an_open_cancel_or_when_one_opens() -> None:

@@ -204,6 +204,23 @@ def test_the_last_4096_end_states_are_kept_and_no_more() -> None:
     assert one(asked).question == OneOrder(CancelOrder("BTCUSDT", client_oid="mine-0"))
 
 
+@pytest.mark.parametrize("config", [None, UNIQUE])
+def test_the_oldest_end_state_is_forgotten_with_and_without_a_client_oid(
+    config: ReconcilerConfig | None,
+) -> None:
+    rec = Reconciler(config)
+    for number in range(2 * 4096):
+        mine = f"mine-{number}" if number % 2 else None
+        rec.pushed(update(str(number), CANCELLED, client_oid=mine), 0.0)
+    for number, known in ((4095, False), (4096, True)):
+        rec.track(accepted(CancelOrder("BTCUSDT", str(number))), 0.0)
+        assert bool(drain(rec, 0.0)[1]) is known
+    if config is UNIQUE:
+        for number, known in ((4095, False), (4097, True)):
+            rec.track(accepted(CancelOrder("BTCUSDT", client_oid=f"mine-{number}")), 0.0)
+            assert bool(drain(rec, 0.0)[1]) is known
+
+
 def test_the_history_of_other_orders_takes_no_place_among_the_end_states() -> None:
     rec = tracking(*orders(5))
     rec.pushed(update("kept", CANCELLED), 0.0)
@@ -274,6 +291,17 @@ def test_an_answer_that_names_the_order_id_makes_a_client_oid_enough() -> None:
     assert (found.order_id, found.client_oid) == ("77", "mine")
 
 
+def test_an_order_id_that_is_learned_keeps_the_product_line() -> None:
+    order = CancelOrder("BTCUSDT", client_oid="mine", inst_type=InstType.USDT_FUTURES)
+    named = CancelOrder("BTCUSDT", "77", "mine", InstType.USDT_FUTURES)
+    rec = Reconciler()
+    rec.track(accepted(order, "77"), 0.0)
+    assert look_up(rec, 0.0).question == OneOrder(named)
+    rec = tracking(order, up=True, config=UNIQUE)
+    rec.pushed(update("77", OPEN, client_oid="mine"), 0.1)
+    assert look_up(rec, 2.0).question == OneOrder(named)
+
+
 def test_an_order_id_that_no_order_can_have_names_none() -> None:
     rec = Reconciler()
     rec.track(accepted(BY_CLIENT_OID, "7\n7"), 0.0)
@@ -331,16 +359,29 @@ def test_after_a_drop_it_asks_at_once() -> None:
     assert drain(rec, 0.8) == ([], [], Wait(2.0, Timer.LOOK_UP))
 
 
+def test_a_drop_asks_nothing_sooner_that_was_asked_without_success() -> None:
+    rec = tracking(ORDER, up=True)
+    rec.failed(look_up(rec, 2.0).number, "", 2.5)
+    rec.down(2.6)
+    assert drain(rec, 2.6) == ([], [], Wait(3.5, Timer.LOOK_UP))
+    rec = tracking(*orders(5), up=True)
+    for each in pages(drain(rec, 2.0)[0]):
+        rec.looked_up(each.number, NOTHING, 2.5)
+    rec.down(2.6)
+    assert drain(rec, 2.6) == ([], [], Wait(3.5, Timer.LOOK_UP))
+
+
 def test_what_was_shown_open_too_early_is_asked_again_as_soon_as_it_proves_something() -> None:
     rec = tracking(ORDER)
     early = look_up(rec, 0.0)
     rec.looked_up(early.number, OrderPage((update(filled="1"),)), 0.3)
     assert drain(rec, 0.3) == ([], [], Wait(2.0, Timer.LOOK_UP))
     asked = look_up(rec, 2.0)
-    rec.looked_up(asked.number, OrderPage((update(filled="1"),)), 2.5)
+    rec.looked_up(asked.number, OrderPage((update(filled="1", average_price="9"),)), 2.5)
     found = final(rec, 2.5)
     assert isinstance(found, StillOpen)
     assert (found.as_of, found.filled, found.evidence) == (0.0, Decimal(1), Evidence.LOOK_UP)
+    assert found.average_price == Decimal(9)
 
 
 def test_an_early_reply_that_comes_late_still_proves_nothing() -> None:
@@ -369,6 +410,18 @@ def test_a_look_up_without_an_answer_is_asked_again_after_longer_and_longer() ->
     found = final(rec, 60.0)
     assert isinstance(found, Unknown)
     assert (found.why, found.detail) == (WhyUnknown.DEADLINE, "connection reset")
+
+
+def test_a_look_up_that_proves_nothing_is_asked_again_after_longer_and_longer() -> None:
+    rec, times, now = tracking(ORDER, up=True), list[float](), 2.0
+    for _ in range(5):
+        reply = OrderPage((update(status=OrderStatus.UNKNOWN),))
+        rec.looked_up(look_up(rec, now).number, reply, now)
+        wait = drain(rec, now)[2]
+        assert wait.until is not None
+        times.append(wait.until - now)
+        now = wait.until
+    assert times == [1.0, 2.0, 4.0, 8.0, 8.0]
 
 
 @pytest.mark.parametrize("reply", [NOTHING, NoAnswer("empty"), OrderPage((update("2"),)), GONE])
@@ -506,6 +559,14 @@ def test_futures_count_in_both_limits() -> None:
     assert sum(_line(question) is InstType.USDT_FUTURES for question in first) == 2
 
 
+def test_each_kind_of_look_up_has_a_limit_of_its_own() -> None:
+    config = ReconcilerConfig(look_ups_per_second=1)
+    rec = tracking(*orders(5), config=config)
+    pages(drain(rec, 0.0)[0])
+    rec.track(accepted(CancelOrder("BTCUSDT", "x", inst_type=InstType.SPOT)), 0.0)
+    assert isinstance(look_up(rec, 0.0).question, OneOrder)
+
+
 def _line(question: Question) -> InstType | None:
     return question.order.inst_type if isinstance(question, OneOrder) else question.inst_type
 
@@ -562,6 +623,7 @@ def test_too_many_requests_pauses_everything_for_longer_and_longer_until_an_answ
     rec.looked_up(first.number, NOTHING, now)
     rec.looked_up(second.number, throttled, now)
     assert drain(rec, now)[2].until == now + 1.0
+    assert len(drain(rec, now + 1.0)[0]) == 2
 
 
 def test_an_answer_from_before_a_pause_does_not_end_the_slowness() -> None:
@@ -671,6 +733,37 @@ def test_a_round_goes_on_for_the_last_of_its_orders() -> None:
     assert one(asked).question == OpenOrders(None, page="p2")
 
 
+def test_a_page_after_one_that_came_may_fail_once() -> None:
+    rec = tracking(*orders(5), up=True)
+    open_orders, _ = pages(drain(rec, 2.0)[0])
+    rec.failed(open_orders.number, "", 2.0)
+    first = look_up(rec, 3.0)
+    rec.looked_up(first.number, OrderPage((update("other"),), "p2"), 3.0)
+    second = look_up(rec, 3.0)
+    rec.failed(second.number, "", 3.0)
+    assert drain(rec, 3.9)[0] == []
+    assert look_up(rec, 4.0).question == OpenOrders(None, page="p2")
+
+
+def test_the_first_page_of_a_second_round_may_fail_once() -> None:
+    rec = tracking(*orders(5), up=True)
+    for each in pages(drain(rec, 2.0)[0]):
+        rec.looked_up(each.number, NOTHING, 2.0)
+    open_orders, _ = pages(drain(rec, 3.0)[0])
+    rec.failed(open_orders.number, "", 3.0)
+    assert drain(rec, 3.9)[0] == []
+    assert look_up(rec, 4.0).question == OpenOrders(None)
+
+
+def test_a_page_that_shows_an_order_too_early_ends_its_round() -> None:
+    rec = tracking(*orders(5))
+    open_orders, history = pages(drain(rec, 0.0)[0])
+    shown = OrderPage(tuple(update(str(number)) for number in range(5)), "p2")
+    rec.looked_up(open_orders.number, shown, 0.1)
+    rec.looked_up(history.number, OrderPage((update("other", CANCELLED),), "p2"), 0.1)
+    assert drain(rec, 0.1) == ([], [], Wait(2.0, Timer.LOOK_UP))
+
+
 def test_pages_that_fail_hold_up_nobody() -> None:
     rec = tracking(*orders(5), up=True)
     for now in (2.0, 3.0):
@@ -705,6 +798,7 @@ def test_what_becomes_due_during_a_round_waits_for_the_next_one() -> None:
         rec.track(accepted(CancelOrder("BTCUSDT", f"x{number}")), 2.0)
     assert drain(rec, 2.0)[0] == []
     rec.looked_up(history.number, NOTHING, 2.1)
+    assert drain(rec, 2.1)[0] == []
     rec.looked_up(open_orders.number, NOTHING, 2.1)
     pages(drain(rec, 2.1)[0])
 
@@ -726,6 +820,9 @@ def test_no_such_order_is_no_reply_to_a_page() -> None:
     for each in pages(drain(rec, 2.0)[0]):
         rec.looked_up(each.number, GONE, 2.0)
     assert drain(rec, 2.0) == ([], [], Wait(3.0, Timer.LOOK_UP))
+    rec.handle_timeout(60.0)
+    details = {found.detail for found in drain(rec, 60.0)[1] if isinstance(found, Unknown)}
+    assert details == {"no such order, although a page was asked for"}
 
 
 # --- not found ---

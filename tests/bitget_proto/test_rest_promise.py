@@ -106,7 +106,7 @@ class Try:
 
 
 class Watched(StrictSession):
-    """A session that checks each output against what it was told."""
+    """A session that checks each output against its inputs."""
 
     def __init__(self, config: SessionConfig, codec: Codec, budget: Budget) -> None:
         super().__init__(config, codec, budget, jitter=lambda: 0.5)

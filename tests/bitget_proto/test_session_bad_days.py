@@ -499,6 +499,31 @@ def test_a_second_close_ends_at_once(first: str, again: str) -> None:
     assert {unresolved(pair, id).why for id in ids} == {WhyUnresolved.CLOSED}
 
 
+def test_closing_sends_own_frames_for_as_long_as_it_was_told() -> None:
+    pair = SessionPair()
+    pair.start()
+    pair.stall()
+    for text in ("first", "second"):
+        pair.send(text)
+    pair.close(queued="send", within=20.0)
+    pair.run(8.0)
+    pair.resume()
+    assert [sent.text for _, sent in pair.sent[-2:]] == ["first", "second"]
+    assert pair.session.state is SessionState.ENDED
+
+
+def test_closing_drops_own_frames_that_were_not_sent_within_its_time() -> None:
+    pair = SessionPair()
+    pair.start()
+    pair.stall()
+    for text in ("first", "second"):
+        pair.send(text)
+    pair.close(queued="send", within=7.0)
+    pair.run(8.0)
+    assert pair.session.state is SessionState.ENDED
+    assert "second" not in [sent.text for _, sent in pair.sent]
+
+
 def test_the_end_of_close_with_send_is_announced() -> None:
     session = Session(SessionConfig(no_link_timeout=None), jitter=lambda: 0.0)
     session.cancel(ORDERS[0], 0.0)

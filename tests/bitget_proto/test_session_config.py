@@ -30,6 +30,7 @@ def config(name: str, value: object) -> SessionConfig:
 def test_the_defaults() -> None:
     assert attrs.asdict(SessionConfig(), recurse=False) == {
         "link": Config(),
+        "links": 1,
         "policy": Policy.REPORT,
         "client_oids_unique": False,
         "no_link_timeout": 10,
@@ -70,6 +71,10 @@ def test_an_invalid_count_is_refused_by_name(name: str, value: object) -> None:
     ("name", "value", "words"),
     [
         ("link", None, r"^link must be a Config; got None"),
+        ("links", 0, r"^links must be a whole number from 1 to 100; got the int 0"),
+        ("links", 101, r"^links must be a whole number from 1 to 100; got the int 101"),
+        ("links", True, r"^links must be a whole number from 1 to 100; got True"),
+        ("links", None, r"^links must be a whole number from 1 to 100; got None"),
         ("policy", "resend", r"^policy must be Policy\.REPORT or Policy\.RESEND; got 'resend'"),
         ("client_oids_unique", 1, r"^client_oids_unique must be True or False; got the int 1"),
         (

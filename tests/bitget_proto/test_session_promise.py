@@ -67,6 +67,7 @@ from bitget_proto import (
     WhyUnresolved,
 )
 from bitget_proto._machine.arguments import Queued
+from bitget_proto._machine.links import Lane
 from bitget_proto._machine.session_states import SESSION_TRANSITIONS, SessionCause
 from bitget_proto.testing import Act, ExchangeConfig, Fault, ScriptedExchange, SessionPair
 from bitget_proto.testing._exchange.logins import Refusal
@@ -154,9 +155,9 @@ class Watched(Session):
         self.up: tuple[int, float] | None = None
         self.down_since: float | None = None
 
-    def _move(self, cause: SessionCause) -> None:
+    def _move(self, cause: SessionCause, lane: Lane | None = None) -> None:
         visited[self.state, cause] += 1
-        super()._move(cause)
+        super()._move(cause, lane)
 
     def cancel(
         self,

@@ -546,7 +546,7 @@ def none_waits(right: Any, queue: Any) -> Any:
 
 
 def link_before_stays(right: Any, session: Any, link: Any) -> None:
-    session._links.serving = None
+    link.lane.serving = None
     right(session, link)
 
 

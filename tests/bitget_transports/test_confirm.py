@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import httpx
@@ -21,17 +22,22 @@ from bitget_proto import (
     InstType,
     LocalProtocolError,
     Outcome,
+    Reconciler,
+    ReconcilerConfig,
     Rejected,
     RestRequest,
     SessionConfig,
     StillOpen,
     Subscribed,
+    Unknown,
     Unresolved,
     ValidationError,
+    WhyUnknown,
 )
 from bitget_proto.testing import ExchangeConfig, Fault, RestFault, ScriptedExchange
 from bitget_transports import RestFailed
 from bitget_transports._driver import confirmer
+from bitget_transports._driver import rest as rest_module
 from bitget_transports.exchange import exchange_in_thread
 
 from .colours import FAST, KEY, Connect, Flavour, OpenSession, fast_exchange, orders
@@ -178,7 +184,7 @@ def test_one_request_cancels_all_orders_of_a_symbol(
 def test_pushes_show_what_a_cancel_by_symbol_has_done_when_rest_is_behind(
     flavour: Flavour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(confirmer, "_BY_SYMBOL_DELAY", 0.1)
+    monkeypatch.setattr(confirmer, "_BY_SYMBOL_DELAY", 0.5)
     exchange = fast_exchange(5, credentials=KEY)
     exchange.rest_behind = 60.0
     assert all_cancelled(flavour, exchange, InstType.SPOT, "BTCUSDT") == []
@@ -301,6 +307,18 @@ def test_a_list_that_cannot_be_read_is_an_error(flavour: Flavour) -> None:
     assert exchange.live == (ONE,)
 
 
+def test_an_order_is_unknown_at_its_deadline_though_nothing_else_happens(
+    flavour: Flavour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = partial(Reconciler, config=ReconcilerConfig(deadline=0.1, settle=0.2))
+    monkeypatch.setattr(confirmer, "Reconciler", quick)
+    exchange = fast_exchange(2, credentials=KEY)
+    exchange.inject(Fault.NO_PUSH)
+    _, final = confirmed(flavour, exchange)
+    assert isinstance(final, Unknown)
+    assert final.why is WhyUnknown.DEADLINE
+
+
 def test_each_link_of_a_session_subscribes(flavour: Flavour) -> None:
     exchange = fast_exchange(2, credentials=KEY)
     with exchange_in_thread(exchange) as server:
@@ -324,7 +342,7 @@ def test_each_link_of_a_session_subscribes(flavour: Flavour) -> None:
 def test_wrong_arguments_are_refused(flavour: Flavour) -> None:
     async def scenario(connect: Connect) -> None:
         for options, message in (
-            ({"rest": print}, r"^rest is used by confirm and cancel_all: pass orders=True"),
+            ({"rest": print}, r"^rest is used by confirm and cancel_all, and with"),
             ({"orders": True, "rest": 5}, r"^rest must be a function that takes a RestRequest"),
             ({"orders": 1}, r"^orders must be True or False; got the int 1$"),
         ):
@@ -333,3 +351,21 @@ def test_wrong_arguments_are_refused(flavour: Flavour) -> None:
                     raise AssertionError
 
     flavour.run(scenario)
+
+
+def test_without_httpx_confirm_is_refused_at_once(
+    flavour: Flavour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing() -> Any:
+        raise ImportError("REST needs httpx")
+
+    with exchange_in_thread(fast_exchange(1)) as server:
+
+        async def scenario(connect: Connect) -> None:
+            async with connect(KEY, url=server.url, orders=True, config=FAST) as channel:
+                outcome = await channel.cancel(orders(1)[0])
+                monkeypatch.setattr(rest_module, "_httpx", missing)
+                with pytest.raises(ImportError, match="REST needs httpx"):
+                    await channel.confirm(outcome)
+
+        flavour.run(tidy(scenario))

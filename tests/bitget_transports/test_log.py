@@ -8,20 +8,27 @@ from __future__ import annotations
 import json
 import logging
 import re
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect as connect_websocket
 
 from bitget_proto import (
     Accepted,
     CancelOrder,
     Credentials,
     Rejected,
+    RestRequest,
     SessionConfig,
     Unresolved,
     Up,
+    sign_login,
+    sign_request,
 )
 from bitget_proto.testing import Fault
 from bitget_transports import ConnectFailed, Limits
@@ -259,3 +266,78 @@ def test_a_handler_that_fails_stops_no_cancel(flavour: Flavour) -> None:
         logger.setLevel(level)
         logger.removeHandler(handler)
     assert Failing.calls > 3
+
+
+def _logins() -> Iterator[str | bytes]:
+    """Yield every kind of frame that may hold a login, whole and damaged."""
+    login = sign_login(KEY, int(time.time()))
+    sent = {
+        "apiKey": KEY.api_key, "passphrase": KEY.passphrase,
+        "timestamp": login.timestamp, "sign": login.sign,
+    }  # fmt: skip
+    whole = json.dumps({"op": "login", "args": [sent]})
+    yield whole
+    yield whole  # a second login
+    yield whole.encode()
+    yield json.dumps({"op": "login", "args": [sent | {"sign": KEY.secret}]})
+    yield json.dumps({"op": "login", "args": [{**sent, "timestamp": KEY.passphrase}]})
+    yield json.dumps({"op": "login", "args": sent})
+    yield json.dumps({"op": "trade", "args": [{"id": login.sign, "channel": KEY.secret}]})
+    yield json.dumps({"op": login.sign, KEY.secret: [sent]})
+    yield json.dumps([sent])
+    yield f"{KEY.secret} {login.sign}"
+    yield from (whole[:at] for at in range(1, len(whole), 20))
+    yield whole.encode() + b"\xff"
+    yield json.dumps({"op": "login", "args": [sent], "more": "x" * 5_000})
+
+
+def _requests(port: int) -> Iterator[bytes]:
+    """Yield every kind of HTTP request with the headers of REST, and an upgrade that has them."""
+    path = "/api/v2/spot/trade/orderInfo"
+    signed = sign_request(
+        KEY, RestRequest(method="GET", path=path, query="orderId=1"), int(time.time() * 1000)
+    )
+    headers = {"Host": f"127.0.0.1:{port}"} | signed
+    for name in ("", *signed):
+        changed = headers if not name else headers | {name: f"{KEY.secret}{headers[name]}"}
+        head = "".join(f"{key}: {value}\r\n" for key, value in changed.items())
+        for first in (f"GET {path}?orderId=1", f"GET {path}?{KEY.secret}", f"POST {path}"):
+            yield f"{first} HTTP/1.1\r\n{head}\r\n".encode()
+    head = "".join(f"{key}: {value}\r\n" for key, value in headers.items())
+    yield f"GET /api/ HTTP/1.1\r\n{head}{KEY.secret}\r\n\r\n".encode()
+    yield f"GET /api/{KEY.secret} HTTP/1.1\r\n{head}\xff: x\r\n\r\n".encode("latin-1")
+    yield f"POST /api/ {KEY.secret}\r\n\r\n".encode()
+    yield f"GET /{KEY.secret} HTTP/1.1\r\n{head}\r\n".encode()
+    yield f"{KEY.secret} {KEY.passphrase}\r\n\r\n".encode()
+
+
+def test_the_log_of_the_exchange_has_no_secret(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    secret = KEY.secret.encode()
+    with exchange_in_thread(fast_exchange(3, credentials=KEY)) as server:
+        port = int(server.url.rpartition(":")[2].partition("/")[0])
+        for message in _logins():
+            with connect_websocket(server.url, close_timeout=0.2) as websocket:
+                websocket.send(message)
+                websocket.close(4000, KEY.passphrase)
+        with connect_websocket(f"{server.url}?{KEY.secret}") as websocket:
+            websocket.socket.sendall(secret)  # not a frame
+        for request in _requests(port):
+            with socket.create_connection(("127.0.0.1", port), timeout=5.0) as peer:
+                peer.sendall(request)
+                peer.shutdown(socket.SHUT_WR)
+                while peer.recv(4096):
+                    pass
+        server.refuse_handshakes(1, 503)
+        with pytest.raises(InvalidStatus):
+            connect_websocket(server.url, additional_headers={"ACCESS-KEY": KEY.api_key})
+    logged = [each for each in caplog.records if each.name == "bitget_transports.exchange"]
+    assert {each.levelno for each in logged} == {logging.INFO}
+    found = " ".join(each.getMessage() for each in logged)
+    for part in ("connected from", "ended: ", "handshake refused with HTTP status 503"):
+        assert part in found
+    for record in caplog.records:
+        # The client's own log, of websockets, shows what this test has sent.
+        if not record.name.startswith("websockets"):
+            text = f"{record.getMessage()} {record.__dict__!r}"
+            assert not SECRETS.search(text), text

@@ -125,7 +125,9 @@ def test_a_link_takes_what_rest_refused_with_429(flavour: Flavour) -> None:
 
 
 @every
-def test_what_cannot_even_be_sent_was_not_sent(flavour: Flavour) -> None:
+def test_what_cannot_even_be_sent_was_not_sent(
+    flavour: Flavour, caplog: pytest.LogCaptureFixture
+) -> None:
     with RestartableExchange(fast_exchange(1, credentials=KEY)) as server:
         config = SessionConfig(rest_after=0.1, no_link_timeout=0.6, backoff_min=0.05)
 
@@ -140,6 +142,29 @@ def test_what_cannot_even_be_sent_was_not_sent(flavour: Flavour) -> None:
         outcome = flavour.run_session(tidy(scenario))
     assert isinstance(outcome, Unresolved)
     assert (outcome.sent, outcome.why, outcome.by_rest) == (False, WhyUnresolved.NO_LINK, ())
+    assert "cancel bgproto1: not sent by REST: ConnectError" in caplog.text
+
+
+@pytest.mark.parametrize("flavour", [Flavour.ANYIO_ASYNCIO, Flavour.ANYIO_TRIO])
+def test_a_client_of_the_callers_that_fails_may_have_sent_the_cancel(flavour: Flavour) -> None:
+    with RestartableExchange(fast_exchange(1, credentials=KEY)) as server:
+
+        async def scenario(open_session: OpenSession) -> Outcome:
+            async with (
+                httpx.AsyncClient() as client,
+                open_session(
+                    KEY, url=server.url, config=CONFIG, limits=LIMITS, client=client
+                ) as channel,
+            ):
+                server.stop()
+                async for event in channel.events:
+                    if isinstance(event, Down):
+                        break
+                return await channel.cancel(ONE)
+
+        outcome = flavour.run_session(tidy(scenario))
+    assert isinstance(outcome, Unresolved)
+    assert (outcome.sent, outcome.why) == (True, WhyUnresolved.UNSURE)
 
 
 # --- a function of the caller's ---
@@ -271,6 +296,33 @@ def test_an_end_cancels_what_is_out(flavour: Flavour) -> None:
     (outcome,) = [event for event in events if isinstance(event, Unresolved)]
     assert (outcome.sent, outcome.why, outcome.by_rest) == (True, WhyUnresolved.CLOSED, (1,))
     assert ended
+
+
+@loop_flavours
+def test_close_waits_for_the_answer_of_rest(flavour: Flavour) -> None:
+    begun: list[str] = []
+
+    async def send(_: RestRequest, __: Any) -> tuple[int, bytes]:
+        begun.append("")
+        await anyio.sleep(0.2)
+        return 200, b'{"code":"00000"}'
+
+    with exchange_in_thread(fast_exchange(0)) as server:
+
+        async def scenario(open_session: OpenSession) -> Any:
+            async with open_session(
+                KEY, url=server.url, config=CONFIG, limits=LIMITS, rest=send
+            ) as channel:
+                await cut_off(channel, server)
+                with anyio.move_on_after(0.2):
+                    await channel.cancel(ONE)
+                assert begun
+                await channel.close()
+                return list(iter(channel.events.take, None))
+
+        events = flavour.run_session(tidy(scenario))
+    (outcome,) = [event for event in events if isinstance(event, Accepted)]
+    assert outcome.by_rest == (1,)
 
 
 @loop_flavours

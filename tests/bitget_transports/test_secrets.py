@@ -8,23 +8,39 @@ Real sockets on loopback; each wait is bounded.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import re
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 
 import pytest
 
-from bitget_proto import Config, Credentials, Unresolved, sign_login
-from bitget_transports import ConnectFailed, Limits
+from bitget_proto import (
+    Config,
+    Credentials,
+    Final,
+    Reconciler,
+    ReconcilerConfig,
+    RestRequest,
+    Unknown,
+    Unresolved,
+    sign_login,
+)
+from bitget_proto.testing import Fault, RestFault
+from bitget_transports import ConnectFailed, Limits, RestFailed
+from bitget_transports._driver import confirmer
 from bitget_transports.exchange import exchange_in_thread
 from bitget_transports.faults import hostile_server
 from bitget_transports.faults.hostile_server import After, Behaviour, HostileServer
 
+from . import proxies
 from .colours import FAST, Connect, Flavour, fast_exchange, orders
+from .test_proxies import URL, server_context, trusting
 from .tidy import CLOSE, frame, nothing_left, then_write, tidy, upgrade_and
 
 pytestmark = pytest.mark.parametrize("flavour", Flavour)
@@ -41,6 +57,7 @@ def _everything_is_told(
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> Iterator[None]:
     """Turn on all logs and warnings, and search them for secrets."""
     caplog.set_level(logging.DEBUG)
@@ -48,8 +65,12 @@ def _everything_is_told(
     with nothing_left(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
-    said = [caplog.text, *(str(each.message) for each in caught), *capfd.readouterr()]
-    said += [repr(record.__dict__) for record in caplog.records]
+    said = [*(str(each.message) for each in caught), *capfd.readouterr()]
+    # At teardown, `caplog.records` are those of the teardown.
+    records = caplog.get_records("call")
+    assert records or "test_the_check_finds" in request.node.name
+    formatter = logging.Formatter()
+    said += [f"{formatter.format(record)} {record.__dict__!r}" for record in records]
     for text in said:
         assert not SECRETS.search(text), text
 
@@ -137,6 +158,115 @@ def test_a_dropped_channel_shows_no_secret(flavour: Flavour) -> None:
                 assert isinstance(await channel.cancel(orders(1)[0]), Unresolved)
 
         flavour.run(tidy(scenario))
+
+
+Answering = Callable[[RestRequest, Mapping[str, str]], tuple[int, bytes]]
+
+
+def raises_them(request: RestRequest, headers: Mapping[str, str]) -> tuple[int, bytes]:
+    raise OSError(f"{request} with {dict(headers)} and {KEY.secret} failed")
+
+
+def repeats_them(request: RestRequest, headers: Mapping[str, str]) -> tuple[int, bytes]:
+    msg = " ".join([*headers.values(), KEY.secret])
+    return 400, json.dumps({"code": "40009", "msg": msg, "data": None}).encode()
+
+
+def repeats_a_part(request: RestRequest, headers: Mapping[str, str]) -> tuple[int, bytes]:
+    """The message is cut where a reason becomes too long."""
+    msg = f"{'x' * 171} {headers['ACCESS-SIGN']}"
+    return 400, json.dumps({"code": "40009", "msg": msg, "data": None}).encode()
+
+
+def returns_them(request: RestRequest, headers: Mapping[str, str]) -> tuple[int, bytes]:
+    return dict(headers)  # type: ignore[return-value] # pyright: ignore[reportReturnType]
+
+
+@pytest.mark.parametrize("failing", [raises_them, repeats_them, repeats_a_part, returns_them])
+def test_rest_that_repeats_the_headers_shows_no_secret(
+    flavour: Flavour,
+    failing: Answering,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(confirmer, "_FIRST_DELAY", 0.0)
+    quick = partial(Reconciler, config=ReconcilerConfig(deadline=0.4, settle=0.01))
+    monkeypatch.setattr(confirmer, "Reconciler", quick)
+    signatures: list[str] = []
+
+    def blocking(request: RestRequest, headers: Mapping[str, str]) -> tuple[int, bytes]:
+        signatures.append(headers["ACCESS-SIGN"])
+        return failing(request, headers)
+
+    async def waiting(request: RestRequest, headers: Mapping[str, str]) -> tuple[int, bytes]:
+        return blocking(request, headers)
+
+    exchange = fast_exchange(1, credentials=KEY)
+    exchange.inject(Fault.NO_PUSH)
+    with exchange_in_thread(exchange) as server:
+
+        async def scenario(connect: Connect) -> Final:
+            rest = blocking if flavour is Flavour.BLOCKING else waiting
+            async with connect(
+                KEY, url=server.url, config=FAST, limits=LIMITS, orders=True, rest=rest
+            ) as channel:
+                final = await channel.confirm(await channel.cancel(orders(1)[0]))
+                with pytest.raises(RestFailed) as caught:
+                    async for _ in channel.cancel_all():
+                        pass
+            own = caught.value
+            if failing is raises_them:
+                assert isinstance(own.__context__, OSError)
+                own.__context__ = None  # the caller's own error, as it was raised
+            for text in everything_in(own):
+                assert not SECRETS.search(text), text
+            return final
+
+        final = flavour.run(tidy(scenario))
+    assert isinstance(final, Unknown)
+    assert "nothing shows what became of the order, deadline: " in caplog.text
+    for sign in signatures:
+        assert sign[:8] not in f"{final} {caplog.text}"
+    assert not SECRETS.search(repr(final)), final
+
+
+@pytest.mark.parametrize("fault", [None, *RestFault])
+def test_rest_with_httpx_shows_no_secret(flavour: Flavour, fault: RestFault | None) -> None:
+    exchange = fast_exchange(2, credentials=KEY)
+    exchange.inject_rest(fault)
+    exchange.inject(Fault.FILL_FIRST)
+    with exchange_in_thread(exchange) as server:
+
+        async def scenario(connect: Connect) -> None:
+            async with connect(
+                KEY, url=server.url, config=FAST, limits=LIMITS, orders=True
+            ) as channel:
+                assert len([pair async for pair in channel.cancel_all()]) >= 1
+
+        flavour.run(tidy(scenario))
+
+
+@pytest.mark.parametrize("kind", ["http", "socks5", "socks5h"])
+def test_rest_through_a_proxy_shows_no_secret(flavour: Flavour, kind: str) -> None:
+    user = ("user-1A2B3C", "word-4D5E6F")
+    answer = proxies.connect(user=user) if kind == "http" else proxies.socks(user=user)
+    if kind != "http":
+        pytest.importorskip("socksio")
+    with (
+        exchange_in_thread(fast_exchange(1, credentials=KEY), tls=server_context()) as server,
+        proxies.running(int(server.url.rpartition(":")[2].partition("/")[0]), answer) as proxy,
+    ):
+        url = f"{kind}://{':'.join(user)}@127.0.0.1:{proxy.port}"
+
+        async def scenario(connect: Connect) -> None:
+            async with connect(
+                KEY, url=URL, tls=trusting(), proxy=url, config=FAST, limits=LIMITS, orders=True,
+                rest=None,
+            ) as channel:  # fmt: skip
+                assert len([pair async for pair in channel.cancel_all()]) == 1
+
+        flavour.run(tidy(scenario))
+    assert len(proxy.asked) == 2  # the WebSocket, and REST
 
 
 def test_the_check_finds_a_secret(flavour: Flavour, caplog: pytest.LogCaptureFixture) -> None:

@@ -22,6 +22,7 @@ from bitget_proto import (
     CancelOrder,
     CodeClass,
     Dial,
+    Dialect,
     Down,
     Ended,
     ExchangeError,
@@ -61,6 +62,8 @@ LOGIN_TIMEOUT, PING_INTERVAL, PONG_TIMEOUT, ANSWER_TIMEOUT, QUEUE_TIMEOUT = (
 SILENCE, SILENCE_PONG, DRAIN_TIMEOUT, NO_LINK_TIMEOUT, DIAL_TIMEOUT = 2.0, 3.0, 5.0, 10.0, 20.0
 RESEND_INTERVAL, STEADY_AFTER, BACKOFF_MIN, BACKOFF_MAX, CONDEMNED = 1.0, 2.0, 0.5, 30.0, 0.5
 PER_SECOND, WINDOW, PAUSE = 10, 1.05, 1.0
+_EXAMINED = 50
+"""So many open cancels a batch surely chooses from."""
 LIFETIME, ROTATE_BEFORE, MAX_RETRY_AFTER, DIAL_WINDOW = 86400.0, 600.0, 300.0, 300.0
 
 CODES: dict[CodeClass, tuple[int, ...]] = {
@@ -75,7 +78,24 @@ CODES: dict[CodeClass, tuple[int, ...]] = {
     CodeClass.PROTOCOL: (30001, 30002, 30003, 30016),
     CodeClass.UNLISTED: (99999, 12345, 31999, 7),
 }
-CLASS_OF = {str(code): kind for kind, codes in CODES.items() for code in codes}
+
+UNIFIED_CODES: dict[CodeClass, tuple[int, ...]] = {
+    CodeClass.NOT_FOUND: (25204, 24056),
+    CodeClass.NOT_CANCELLABLE: (25102, 25106),
+    CodeClass.THROTTLED: (429, 25004),
+    CodeClass.OUTCOME_UNKNOWN: (40010, 40725, 45001, 25001, 25000),
+    CodeClass.RETRY_LATER: (25003, 25653),
+    CodeClass.BAD_PARAMETERS: (41101,),
+    CodeClass.PERMISSION: (25006, 25007, 25008, 25012, 25013, 25245, 25620, 40084),
+    CodeClass.PROTOCOL: (25002, 30001, 30002, 30003, 30016),
+    CodeClass.UNLISTED: (99999, 12345, 31999, 7, 43001, 40769),
+}
+"""Those of unified accounts; many of classic ones mean nothing there."""
+CODES_OF = {Dialect.CLASSIC: CODES, Dialect.UNIFIED: UNIFIED_CODES}
+CLASS_OF = {
+    dialect: {str(code): kind for kind, codes in table.items() for code in codes}
+    for dialect, table in CODES_OF.items()
+}
 
 UNSURE_CLASSES = {CodeClass.OUTCOME_UNKNOWN, CodeClass.UNLISTED, CodeClass.UNREADABLE}
 KEY_CODES = {"30011", "30012", "30015", *(str(code) for code in CODES[CodeClass.PERMISSION])}
@@ -125,7 +145,7 @@ class Frame:
     meaning: Meaning
     id: str = ""
     code: str | None = None
-    message: str = ""
+    message: str | None = ""
     exchange_ts: int | None = None
     request: int = 0
     """The number of the hand-out that it answers, from 1; 0 for none."""
@@ -133,6 +153,9 @@ class Frame:
 
     contradiction: bool = False
     """Whether its event and its code contradict each other."""
+
+    items: tuple[tuple[str, str], ...] | None = None
+    """The ids of the orders and their codes, if it answers a batch; then `id` is that of the batch."""
 
     @property
     def plain(self) -> str:
@@ -176,6 +199,14 @@ class Cancel:
     def attempts(self) -> list[HandOut]:
         """The hand-outs that may have reached the exchange."""
         return [one for one in self.hand_outs if not one.unsent]
+
+
+@attrs.frozen(eq=False)
+class Batch:
+    """A frame with several cancels, of whose ends each is that of one hand-out."""
+
+    link: int
+    cancels: tuple[tuple[Cancel, HandOut], ...]
 
 
 @attrs.define(eq=False)
@@ -334,7 +365,11 @@ class Ledger:
         *,
         session: bool,
         slack: float,
+        dialect: Dialect = Dialect.CLASSIC,
     ) -> None:
+        self.dialect = dialect
+        self.batches: dict[str, Batch] = {}
+        """The batches that were sent, by the id of the frame, until they are answered."""
         self.config = config
         self.session = session
         self.slack = slack
@@ -418,7 +453,11 @@ class Ledger:
 
     def may_refuse_id(self, id: str) -> bool:
         """Whether this id of the caller's may be refused."""
-        return id in self.open or id in self.late or id in self.own_ids
+        return self.is_busy(id) or id in self.own_ids
+
+    def is_busy(self, id: str) -> bool:
+        """Whether an answer to a request with this id may still come."""
+        return id in self.open or id in self.late or id in self.batches
 
     def must_refuse_id(self, id: str) -> bool:
         """Whether this id of the caller's must be refused."""
@@ -467,6 +506,16 @@ class Ledger:
             if cancel.id in unsent and cancel.answer is None:
                 cancel.hand_outs[-1].unsent = True
                 self.visits["named in unsent"] += 1
+        for batch in self.batches.values():
+            # One frame had them all.
+            if batch.link == number and any(
+                cancel.id in unsent and self.open.get(cancel.id, cancel) is cancel
+                for cancel, _ in batch.cancels
+            ):
+                for cancel, hand_out in batch.cancels:
+                    if cancel.id in self.open and cancel.answer is None:
+                        hand_out.unsent = True
+                self.visits["a batch named in unsent"] += 1
 
     def sent_own(self, text: str, id: str | None) -> None:
         """Record an own frame of the caller."""
@@ -552,7 +601,7 @@ class Ledger:
                 )
             if frame.code == "30006":
                 link.paused_until = self.now + PAUSE
-                if self.session:
+                if self.session or self.dialect is Dialect.UNIFIED:
                     self.allowance.paused_until = self.now + PAUSE
         elif frame.meaning is Meaning.LOGIN:
             self._expect(text, Unrecognised, ExchangeError)
@@ -583,7 +632,63 @@ class Ledger:
                 text, Unrecognised, *([ExchangeError] if frame.meaning is Meaning.FOREIGN else [])
             )
 
+    def _batch_answered(
+        self, link: Link, frame: Frame, items: tuple[tuple[str, str], ...], text: str
+    ) -> None:
+        batch = self.batches.get(frame.id)
+        if batch is None or batch.link != link.number:
+            self._expect(text, Unrecognised)
+            return
+        del self.batches[frame.id]
+        late: list[Late] = []
+        settled = 0
+        for cancel, hand_out in batch.cancels:
+            answer = self._item(frame, items, name_of(cancel.order))
+            if (
+                link.in_flight.get(cancel.id) is cancel
+                and cancel.hand_outs[-1] is hand_out
+                and cancel.answer is None
+                and cancel.id in self.open
+            ):
+                cancel.answer = answer
+                settled += 1
+                continue
+            found = self.late.get(cancel.id)
+            if (
+                found is not None
+                and found.cancel is cancel
+                and found.link == link.number
+                and answer.message is not None
+            ):
+                late.append(found)
+                del self.late[cancel.id]
+        self.visits["answer to a batch"] += 1
+        certain = [one for one in late if one.certain]
+        optional = self._optional
+        for one in late:
+            self._optional = optional or not one.certain
+            self._expect(text, *([LateReply] if one.certain else [LateReply, Unrecognised]))
+        self._optional = optional or len(late) > len(certain)
+        if not settled and not certain:
+            self._expect(text, Unrecognised)
+
+    def _item(self, frame: Frame, items: tuple[tuple[str, str], ...], name: str) -> Frame:
+        """Return what the answer to a batch says of one order.
+
+        "Outer success says nothing of an order". A refusal of the batch is one of each order.
+        """
+        codes = [code for named, code in items if named == name]
+        if frame.code != "0" or frame.contradiction:
+            return frame
+        known = len(codes) == 1
+        return attrs.evolve(
+            frame, code=codes[0] if known else None, message=frame.message if known else None
+        )
+
     def _answered(self, link: Link, frame: Frame, text: str) -> None:
+        if frame.items is not None:
+            self._batch_answered(link, frame, frame.items, text)
+            return
         cancel = link.in_flight.get(frame.id)
         if cancel is not None and cancel.answer is None and cancel.id in self.open:
             if self.hand_outs.get(frame.request) is not cancel:
@@ -695,8 +800,11 @@ class Ledger:
         if first or not link.ready:
             raise Broken("frame", f"before the login was accepted: {output!r}")
         if output.ids:
-            (id,) = output.ids
-            self._cancel_sent(link, id, frame)
+            id, *others = output.ids
+            if others:
+                self._batch_sent(link, output.ids, frame)
+            else:
+                self._cancel_sent(link, id, frame)
             return
         if not self.own_waiting or output.text not in self.own_for:
             raise Broken("own frame", f"a frame that was not requested, or a duplicate: {output!r}")
@@ -732,7 +840,6 @@ class Ledger:
         link.question_waits = False
 
     def _cancel_sent(self, link: Link, id: str, frame: Any) -> None:
-        now = self.now
         cancel = self.open.get(id)
         if cancel is None:
             raise Broken("hand-out", f"a cancel {id!r} that is not open")
@@ -742,16 +849,55 @@ class Ledger:
             params["orderId"] = order.order_id
         if order.client_oid is not None:
             params["clientOid"] = order.client_oid
-        inst_type = getattr(order.inst_type, "value", "SPOT") or "SPOT"
-        args = {
-            "id": id,
-            "instType": inst_type,
-            "instId": order.inst_id,
-            "channel": "cancel-order",
-            "params": params,
-        }
-        if frame != {"op": "trade", "args": [args]}:
+        wanted: object
+        if self.dialect is Dialect.UNIFIED:
+            wanted = {"op": "trade", "id": id, "topic": "cancel-order", "args": [params]}
+        else:
+            inst_type = getattr(order.inst_type, "value", "SPOT") or "SPOT"
+            args = {
+                "id": id,
+                "instType": inst_type,
+                "instId": order.inst_id,
+                "channel": "cancel-order",
+                "params": params,
+            }
+            wanted = {"op": "trade", "args": [args]}
+        if frame != wanted:
             raise Broken("frame", f"{frame!r} is not the cancel of {order!r} with id {id!r}")
+        self._handed_out(link, cancel)
+
+    def _batch_sent(self, link: Link, ids: tuple[str, ...], frame: Any) -> None:
+        cancels = [self.open.get(id) for id in ids]
+        members = [cancel for cancel in cancels if cancel is not None]
+        if len(members) < len(ids) or len(set(ids)) < len(ids):
+            raise Broken("hand-out", f"a batch {ids!r} with a cancel that is not open, or twice")
+        orders = [cancel.order for cancel in members]
+        key = "orderId" if orders[0].order_id is not None else "clientOid"
+        names = [order.order_id if key == "orderId" else order.client_oid for order in orders]
+        id = frame.get("id")
+        args = [{key: name} for name in names]
+        wanted = {"op": "trade", "id": id, "topic": "batch-cancel", "args": args}
+        if self.dialect is not Dialect.UNIFIED or frame != wanted:
+            raise Broken("frame", f"{frame!r} is not the batch of {orders!r}")
+        if any((order.order_id is not None) is not (key == "orderId") for order in orders):
+            raise Broken("batch", f"both kinds of ids in one frame: {frame!r}")
+        most = self.config.link.max_batch
+        if len(set(names)) < len(names) or (most is not None and len(names) > most):
+            raise Broken("batch", f"an order twice, or more than {most}: {frame!r}")
+        if not isinstance(id, str) or self.may_refuse_id(id):
+            raise Broken("id", f"the id of a batch is that of another request: {frame!r}")
+        for place, cancel in enumerate(members):
+            self._handed_out(link, cancel, members[:place], alone=False)
+        self.batches[id] = Batch(
+            link.number, tuple((cancel, cancel.hand_outs[-1]) for cancel in members)
+        )
+        self.visits["batch"] += 1
+
+    def _handed_out(
+        self, link: Link, cancel: Cancel, before: list[Cancel] | None = None, *, alone: bool = True
+    ) -> None:
+        """Check and record that a cancel was handed out, behind those of the same frame."""
+        now, id, order = self.now, cancel.id, cancel.order
         if cancel.on is not None:
             raise Broken(
                 "hand-out",
@@ -794,8 +940,10 @@ class Ledger:
                     f"{id!r} was resent at {now}; the last time was {self._last_hand_out[key]}",
                 )
             self.visits["resent"] += 1
-        else:
+        elif alone or not before:
             self._check_turn(cancel)
+        else:
+            self._check_turn_in_batch(cancel, before)
         self._handed += 1
         self.hand_outs[self._handed] = cancel
         cancel.hand_outs.append(HandOut(self._handed, link.number, now))
@@ -828,6 +976,28 @@ class Ledger:
             ):
                 rule = "stuck behind a spaced order"
             raise Broken(rule, f"{cancel.id!r} was handed out before {other.id!r}")
+
+    def _check_turn_in_batch(self, cancel: Cancel, before: list[Cancel]) -> None:
+        """Check that no cancel that fits into the frame as well was passed over."""
+        by_order_id = cancel.order.order_id is not None
+        names = {name_of(one.order) for one in before}
+        for other in self.open.values():
+            if (
+                other.number < cancel.number
+                and other.urgent >= cancel.urgent
+                and other is not cancel
+                and other.on is None
+                and not other.hand_outs
+                and (other.order.order_id is not None) is by_order_id
+                and name_of(other.order) not in names
+                and name_of(other.order) != name_of(cancel.order)
+                and not other.withdrawn
+                and other.answer is None
+                and not self.must_have_expired(other)
+                and not self._spaced(other)
+                and len(self.open) <= _EXAMINED
+            ):
+                raise Broken("turn", f"{cancel.id!r} was handed out before {other.id!r}")
 
     def _spaced(self, cancel: Cancel) -> bool:
         return (
@@ -1118,7 +1288,7 @@ class Ledger:
         frame = cancel.answer
         if frame is None:
             raise Broken("answer", f"{output!r}, but the exchange has not answered it")
-        kind = CodeClass.UNREADABLE if frame.contradiction else class_of(frame.code)
+        kind = CodeClass.UNREADABLE if frame.contradiction else class_of(frame.code, self.dialect)
         if kind is CodeClass.ACCEPTED:
             wanted: tuple[type, ...] = (Accepted,)
         elif kind in UNSURE_CLASSES or (
@@ -1454,6 +1624,11 @@ class Ledger:
                 yield max(budget, spaced), f"{cancel.id!r} may be sent"
 
 
+def name_of(order: CancelOrder) -> str:
+    """Return the id that prevails."""
+    return order.order_id or order.client_oid or ""
+
+
 def order_key(order: CancelOrder) -> object:
     """Return the identity of an order: "If both are present, orderId prevails"."""
     return (order.inst_type, order.inst_id, order.order_id or ("client", order.client_oid))
@@ -1464,10 +1639,10 @@ def backoff(fails: int) -> float:
     return min(BACKOFF_MAX, BACKOFF_MIN * 2.0 ** min(10, max(fails - 1, 0)))
 
 
-def class_of(code: str | None) -> CodeClass:
+def class_of(code: str | None, dialect: Dialect) -> CodeClass:
     """Return the class of a code according to the wire documentation."""
     if code is None:
         return CodeClass.UNREADABLE
     if code == "0":
         return CodeClass.ACCEPTED
-    return CLASS_OF.get(code, CodeClass.UNLISTED)
+    return CLASS_OF[dialect].get(code, CodeClass.UNLISTED)

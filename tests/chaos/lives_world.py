@@ -12,21 +12,24 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 
 import attrs
 from tests.chaos.lives_dice import Dice
-from tests.chaos.lives_ledger import CODES, Broken, Frame, Ledger, Meaning
+from tests.chaos.lives_ledger import CODES_OF, Broken, Frame, Ledger, Meaning
 
 from bitget_proto import (
     Accepted,
     Budget,
     CancelOrder,
     Closed,
+    Codec,
+    CodeClass,
     Config,
     Connection,
     Credentials,
     Dial,
+    Dialect,
     Ended,
     Hangup,
     LinkClosed,
@@ -99,8 +102,8 @@ class Core(Protocol):
 class OneConnection:
     """A `Connection` with the API of a session: its only link is 1, and its end is `Ended`."""
 
-    def __init__(self, config: Config, budget: Budget | None) -> None:
-        self._core = Connection(config, budget=budget)
+    def __init__(self, config: Config, budget: Budget | None, codec: Codec) -> None:
+        self._core = Connection(config, codec, budget)
         self._dialled = False
         self._closed: Closed | None = None
 
@@ -300,8 +303,12 @@ class RandomRun:
         session: bool = True,
         plant: Plant | None = None,
         log: list[str] | None = None,
+        dialect: Dialect = Dialect.CLASSIC,
     ) -> None:
         self._dice = dice
+        self._unified = dialect is Dialect.UNIFIED
+        self._codes = CODES_OF[dialect]
+        self._refusal = 25204 if self._unified else 43001
         self._visits = visits
         self._log = log
         self._session = session
@@ -322,7 +329,9 @@ class RandomRun:
         plan = self._make_plan()
         self._plan = plan
         config, budget, per_second = self._make_config(plan)
-        self._ledger = Ledger(config, per_second, visits, session=session, slack=plan.lag)
+        self._ledger = Ledger(
+            config, per_second, visits, session=session, slack=plan.lag, dialect=dialect
+        )
         self._budget = budget
         real = plant.config(config) if plant is not None and plant.config is not None else config
         if plant is not None and plant.per_second != 10 and budget is None:
@@ -330,13 +339,14 @@ class RandomRun:
         jitter = {0: 0.0, 1: 1.0, 2: 0.5}[dice.below(3)]
         core: Core
         if session:
-            core = Session(real, budget=budget, jitter=lambda: jitter)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+            core = Session(real, Codec(dialect=dialect), budget, jitter=lambda: jitter)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
             self._log_line(
-                f"s = Session({_short(config)}, budget={budget!r}, jitter=lambda: {jitter})"
+                f"s = Session({_short(config)}, Codec(dialect={dialect}), {budget!r}, "
+                f"jitter=lambda: {jitter})"
             )
         else:
-            core = OneConnection(real.link, budget)
-            self._log_line(f"c = Connection({config.link!r}, budget={budget!r})")
+            core = OneConnection(real.link, budget, Codec(dialect=dialect))
+            self._log_line(f"c = Connection({config.link!r}, Codec(dialect={dialect}), {budget!r})")
         self._core = (
             plant.wrap(core, dice) if plant is not None and plant.wrap is not None else core
         )
@@ -386,6 +396,8 @@ class RandomRun:
     def _make_config(self, plan: FaultPlan) -> tuple[SessionConfig, Budget | None, int | None]:
         dice = self._dice
         link = Config(max_in_flight=dice.pick((1000, 1000, 1000, 3, 12)))
+        if self._unified:
+            link = attrs.evolve(link, max_batch=dice.pick((20, 20, 20, 1, 3)))
         config = SessionConfig(
             link=link,
             policy=dice.pick((Policy.REPORT, Policy.RESEND)),
@@ -394,7 +406,7 @@ class RandomRun:
         )
         choice = dice.pick(("own", "own", "own", "shared", "shared", "granted", "none"))
         if choice == "own":
-            return config, None, 10 if self._session else None
+            return config, None, 10 if self._session or self._unified else None
         if choice == "shared":
             return config, Budget(10), 10
         if choice == "granted":
@@ -684,6 +696,8 @@ class RandomRun:
                 wire,
                 Frame(json.dumps({"event": "subscribe", "arg": frame["args"][0]}), Meaning.NOISE),
             )
+        elif self._unified:
+            self._request(wire, frame, request)
         elif frame["args"][0]["channel"] == "place-order":
             self._reply(
                 wire,
@@ -691,6 +705,13 @@ class RandomRun:
             )
         else:
             self._cancel(wire, frame["args"][0], request)
+
+    def _request(self, wire: Wire, frame: dict[str, object], request: int) -> None:
+        """Receive a request of a unified account."""
+        if frame["topic"] == "place-order":
+            self._reply(wire, self._foreign(str(frame["id"]), "place-order", {}))
+        else:
+            self._cancel(wire, frame, request)
 
     def _reply(self, wire: Wire, *frames: Frame, delay: float = 0.0) -> None:
         """Send frames to the client, which arrive in one read."""
@@ -788,6 +809,11 @@ class RandomRun:
         return Frame(text, Meaning.ERROR, code=str(code), message="m")
 
     def _foreign(self, id: str, channel: str, params: object) -> Frame:
+        code = self._dice.pick((0, self._refusal))
+        event = "trade" if code == 0 else "error"
+        if self._unified:
+            reply = {"event": event, "id": id, "topic": channel, "code": str(code), "msg": "m"}
+            return Frame(json.dumps(reply), Meaning.FOREIGN, id)
         echo = {
             "id": id,
             "instType": "SPOT",
@@ -795,8 +821,6 @@ class RandomRun:
             "instId": "BTCUSDT",
             "params": params,
         }
-        code = self._dice.pick((0, 43001))
-        event = "trade" if code == 0 else "error"
         return Frame(
             json.dumps({"event": event, "arg": [echo], "code": code, "msg": "m"}),
             Meaning.FOREIGN,
@@ -812,11 +836,12 @@ class RandomRun:
         event: str | None = None,
         wrap: str = "list",
     ) -> Frame:
-        dice = self._dice
         readable = _canonical(code)
         if event is None:
             event = "trade" if readable == "0" else "error"
         echo: dict[str, object] = dict(args)
+        if self._unified:
+            return self._unified_answer(args, request, code, event, wrap)
         if wrap == "bare":
             echo = {"id": args["id"]}
         elif wrap == "other keys":
@@ -827,6 +852,18 @@ class RandomRun:
             "code": code,
             "msg": "m",
         }
+        return self._finished(reply, str(args["id"]), readable, request)
+
+    def _finished(
+        self,
+        reply: dict[str, object],
+        id: str,
+        readable: str | None,
+        request: int,
+        items: tuple[tuple[str, str], ...] | None = None,
+    ) -> Frame:
+        """Add a time to an answer, and encode it."""
+        dice = self._dice
         ts, known, shown = 1763958928351, True, dice.pick((0, 1, 2, 3))
         exchange_ts: int | None = ts
         if shown == 0:
@@ -837,16 +874,71 @@ class RandomRun:
             exchange_ts = None
         else:
             reply["ts"], known = dice.pick(("x", True, -1, [])), False
-        if code is None and dice.chance(50):
+        if reply["code"] is None and dice.chance(50):
             del reply["code"]
         text: str | bytes = json.dumps(reply, ensure_ascii=dice.chance(50))
         if dice.chance(20) and isinstance(text, str):
             text = text.encode()
-        id = str(args["id"])
-        contradiction = readable == "0" and event == "error"
+        contradiction = readable == "0" and reply["event"] == "error"
         return Frame(
-            text, Meaning.ANSWER, id, readable, "m", exchange_ts, request, known, contradiction
+            text,
+            Meaning.ANSWER,
+            id,
+            readable,
+            "m",
+            exchange_ts,
+            request,
+            known,
+            contradiction,
+            items,
         )
+
+    def _unified_answer(
+        self, frame: dict[str, object], request: int, code: object, event: str, wrap: str
+    ) -> Frame:
+        """Return an answer of a unified account; a refusal names nothing but the request."""
+        dice, readable = self._dice, _canonical(code)
+        batch = frame["topic"] == "batch-cancel"
+        named = cast("list[dict[str, str]]", frame["args"])
+        shown: list[dict[str, str]] = [dict(order) for order in named]
+        items: tuple[tuple[str, str], ...] | None = () if batch else None
+        if isinstance(code, int) and not isinstance(code, bool):
+            code = dice.pick((code, str(code), str(code)))
+        reply: dict[str, object] = {
+            "event": event, "id": frame["id"], "code": code, "msg": "m",
+        }  # fmt: skip
+        if batch and readable == "0" and event == "trade":
+            shown = self._items(shown)
+            items = tuple((next(iter(item.values())), item["code"]) for item in shown)
+        if event == "trade":
+            # The refusal of a batch names no order.
+            reply |= {"topic": frame["topic"], "args": [] if items == () else shown}
+        if wrap == "other keys" and event == "trade":
+            reply["other"] = [1, {"id": "7"}]
+        elif wrap == "bare" and not batch:
+            reply.pop("args", None)
+        return self._finished(reply, str(frame["id"]), readable, request, items)
+
+    def _items(self, shown: list[dict[str, str]]) -> list[dict[str, str]]:
+        """Return the items of the answer to a batch, each with a code of its own."""
+        dice = self._dice
+        codes = (0, 0, 0, 25204, 25204, 25000, 25102, 99999, 25653)
+        some = dice.chance(30)
+        items = [
+            item | {"code": str(dice.pick(codes) if some else 0), "msg": "m"} for item in shown
+        ]
+        if dice.chance(self._plan.answers):
+            match dice.pick(("missing", "twice", "reordered", "none")):
+                case "missing":
+                    items = items[::2]
+                case "twice":
+                    items = [*items, items[0] | {"code": "25204"}]
+                case "reordered":
+                    items = items[::-1]
+                case _:
+                    items = []
+            self._visits["items of a batch missing, twice or reordered"] += 1
+        return items
 
     def _cancel(self, wire: Wire, args: dict[str, object], request: int) -> None:
         dice = self._dice
@@ -860,25 +952,24 @@ class RandomRun:
                 if not dice.chance(25):
                     self._reply(wire, good)
                 else:
-                    self._reply(wire, self._answer(args, request, 43001))
+                    self._reply(wire, self._answer(args, request, self._refusal))
             case "late":
                 self._reply(wire, good, delay=dice.pick((0.5, 4.0, 9.0, 9.99, 11.0, 30.0)))
             case "refused":
                 kinds = [
                     kind
-                    for kind in CODES
+                    for kind in self._codes
                     if kind.value not in {"outcome unknown", "unlisted", "retry later"}
                 ]
-                code = dice.pick(CODES[dice.pick(kinds)])
+                code = dice.pick(self._codes[dice.pick(kinds)])
                 self._reply(
                     wire, self._answer(args, request, dice.pick((code, str(code), f"00{code}")))
                 )
             case "again later":
-                self._reply(
-                    wire, self._answer(args, request, dice.pick((40015, 40808, 25003, 40908)))
-                )
+                codes = self._codes[CodeClass.RETRY_LATER]
+                self._reply(wire, self._answer(args, request, dice.pick(codes)))
             case "unknown outcome":
-                codes = (40010, 40725, 45001, 40910, 25001, 25000, 40200, 40604, 500, 50008)
+                codes = self._codes[CodeClass.OUTCOME_UNKNOWN]
                 self._reply(wire, self._answer(args, request, dice.pick(codes)))
             case "unlisted":
                 self._reply(wire, self._answer(args, request, dice.pick((99999, 12345, 31999, 7))))
@@ -894,17 +985,19 @@ class RandomRun:
             case "refused in a trade":
                 self._reply(
                     wire,
-                    self._answer(args, request, dice.pick((43001, 45001, 45055)), event="trade"),
+                    self._answer(
+                        args, request, dice.pick((self._refusal, 45001, 45055)), event="trade"
+                    ),
                 )
             case "twice":
                 self._reply(wire, good)
                 self._reply(
                     wire,
-                    dice.pick((good, self._answer(args, request, 43001))),
+                    dice.pick((good, self._answer(args, request, self._refusal))),
                     delay=dice.pick((0.0, 0.5, 5.0)),
                 )
             case "twice in one read":
-                self._reply(wire, good, self._answer(args, request, 43001))
+                self._reply(wire, good, self._answer(args, request, self._refusal))
             case _:
                 self._cancel_with_rare_fault(wire, args, request, fault, good)
 
@@ -918,19 +1011,14 @@ class RandomRun:
                 if dice.chance(50):
                     self._reply(wire, good)
             case "another topic":
-                text = json.dumps(
-                    {
-                        "event": "trade",
-                        "topic": "place-order",
-                        "arg": [{"id": args["id"]}],
-                        "code": 0,
-                    }
-                )
+                named = {"id": args["id"]} if self._unified else {"arg": [{"id": args["id"]}]}
+                text = json.dumps({"event": "trade", "topic": "place-order", "code": 0} | named)
                 self._reply(wire, Frame(text, Meaning.FOREIGN, str(args["id"])))
             case "two entries":
-                text = json.dumps(
-                    {"event": "trade", "arg": [args, {**args, "id": "9"}], "code": 0, "msg": "m"}
-                )
+                named = {"arg": [args, {**args, "id": "9"}]}
+                if self._unified:
+                    named = {"id": [args["id"], "9"]}
+                text = json.dumps({"event": "trade", "code": 0, "msg": "m"} | named)
                 self._reply(wire, Frame(text, Meaning.FOREIGN, str(args["id"])))
             case "no id":
                 self._reply(wire, self._error(dice.pick((43001, 45001, 99999, 40015, 30001))))
@@ -1204,23 +1292,23 @@ class RandomRun:
                 text = json.dumps({"op": "subscribe", "args": [subscription]})
             case 1 if ledger.open:
                 id = dice.pick(list(ledger.open))
-                text = _placement(id, self._own)
+                text = _placement(id, self._own, unified=self._unified)
             case 2 if ledger.late:
                 id = dice.pick(list(ledger.late))
-                text = _placement(id, self._own)
+                text = _placement(id, self._own, unified=self._unified)
             case 3:
                 id = f"bgproto{len(ledger.done) + len(ledger.open) + 1 + dice.below(3)}"
-                text = _placement(id, self._own)
+                text = _placement(id, self._own, unified=self._unified)
             case 4:
                 id = f"own{dice.below(40)}"
-                text = _placement(id, self._own)
+                text = _placement(id, self._own, unified=self._unified)
             case _:
                 id = f"placed{self._own}"
-                text = _placement(id, self._own)
+                text = _placement(id, self._own, unified=self._unified)
         now = self._begin()
         self._log_line(f"{self._name}.send({text!r}, {now!r})")
         closing = ledger.closed_to_commands
-        busy_id = id is not None and (id in ledger.open or id in ledger.late)
+        busy_id = id is not None and ledger.is_busy(id)
         must = id is not None and (
             id in ledger.open
             or (
@@ -1290,14 +1378,18 @@ class RandomRun:
                 frame = Frame("pong", Meaning.PONG)
             case 4 if wait:
                 # An answer to a cancel that was never sent.
-                frame = self._answer({"id": dice.pick(wait), "channel": "cancel-order"}, 0, 0)
+                args: dict[str, object] = {"id": dice.pick(wait), "channel": "cancel-order"}
+                if self._unified:
+                    args |= {"topic": "cancel-order", "args": []}
+                frame = self._answer(args, 0, 0)
             case 5 if ledger.open:
                 frame = self._foreign(
                     dice.pick(list(ledger.open)), dice.pick(("place-order", "orders")), {}
                 )
             case 6 if ledger.open:
                 args = {"id": dice.pick(list(ledger.open)), "channel": "cancel-order"}
-                text = json.dumps({"event": "trade", "arg": [args, args], "code": 0})
+                named = {"id": [args["id"]]} if self._unified else {"arg": [args, args]}
+                text = json.dumps({"event": "trade", "code": 0} | named)
                 frame = Frame(text, Meaning.FOREIGN)
             case 7:
                 frame = self._error(dice.pick((43001, 45001, 40018, 99999, 30016)))
@@ -1421,7 +1513,10 @@ BAD_CALLS: tuple[tuple[str, Callable[[Core, float], object]], ...] = (
 )
 
 
-def _placement(id: str, number: int) -> str:
+def _placement(id: str, number: int, *, unified: bool) -> str:
+    if unified:
+        order = {"qty": str(number)}
+        return json.dumps({"op": "trade", "id": id, "topic": "place-order", "args": [order]})
     args = {
         "id": id,
         "instType": "SPOT",

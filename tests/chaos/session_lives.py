@@ -16,6 +16,8 @@ from tests.chaos.lives_dice import Dice, Tape, shrink
 from tests.chaos.lives_ledger import Broken
 from tests.chaos.lives_world import Plant, RandomRun
 
+from bitget_proto import Dialect
+
 
 @attrs.frozen
 class Finding:
@@ -27,11 +29,16 @@ class Finding:
 
 
 def run_once(
-    dice: Dice, visits: Counter[str], *, session: bool = True, plant: Plant | None = None
+    dice: Dice,
+    visits: Counter[str],
+    *,
+    session: bool = True,
+    plant: Plant | None = None,
+    dialect: Dialect = Dialect.CLASSIC,
 ) -> Broken | None:
     """Run once; return the broken promise, if any."""
     try:
-        RandomRun(dice, visits, session=session, plant=plant).run()
+        RandomRun(dice, visits, session=session, plant=plant, dialect=dialect).run()
     except Broken as broken:
         return broken
     return None
@@ -47,12 +54,13 @@ def run_many(
     most: int = 1,
     skip: Container[str] = (),
     report: Callable[[Finding], None] | None = None,
+    dialect: Dialect = Dialect.CLASSIC,
 ) -> list[Finding]:
     """Run `count` times; return the first findings, one for each promise, at most `most`."""
     found: dict[str, Finding] = {}
     for number in range(count):
         dice = Dice(seed + number)
-        broken = run_once(dice, visits, session=session, plant=plant)
+        broken = run_once(dice, visits, session=session, plant=plant, dialect=dialect)
         visits["runs"] += 1
         if broken is not None:
             visits[f"broken: {broken.rule}"] += 1
@@ -68,19 +76,24 @@ def run_many(
 
 
 def counterexample(
-    finding: Finding, *, session: bool = True, plant: Plant | None = None, seconds: float = 20.0
+    finding: Finding,
+    *,
+    session: bool = True,
+    plant: Plant | None = None,
+    seconds: float = 20.0,
+    dialect: Dialect = Dialect.CLASSIC,
 ) -> tuple[Broken, list[str]]:
     """Return the shortest run found that breaks the same promise, with the list of its calls."""
 
     def fails(tape: Tape) -> bool:
-        broken = run_once(Dice(tape=tape), Counter(), session=session, plant=plant)
+        broken = run_once(Dice(tape=tape), Counter(), session=session, plant=plant, dialect=dialect)
         return broken is not None and broken.rule == finding.broken.rule
 
     tape = shrink(finding.tape, fails, seconds)
     log: list[str] = []
     dice = Dice(tape=tape)
     try:
-        RandomRun(dice, Counter(), session=session, plant=plant, log=log).run()
+        RandomRun(dice, Counter(), session=session, plant=plant, log=log, dialect=dialect).run()
     except Broken as broken:
         return broken, log
     raise AssertionError("the run is not reproducible")
@@ -96,6 +109,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1, help="seed of the first run")
     parser.add_argument(
         "--core", choices=("session", "connection"), default="session", help="what is run"
+    )
+    parser.add_argument(
+        "--account",
+        choices=[dialect.value for dialect in Dialect],
+        default="classic",
+        help="the kind of account (default: %(default)s)",
     )
     parser.add_argument(
         "--findings",
@@ -118,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="ignore this promise, which is known to be broken",
     )
     options = parser.parse_args(arguments)
-    session = options.core == "session"
+    session, dialect = options.core == "session", Dialect(options.account)
     visits: Counter[str] = Counter()
     began = time.monotonic()
     findings: list[Finding] = []
@@ -126,7 +145,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def report(finding: Finding) -> None:
         findings.append(finding)
         print(f"Seed {finding.seed}: {finding.broken}")
-        broken, log = counterexample(finding, session=session, seconds=options.shrink)
+        broken, log = counterexample(
+            finding, session=session, seconds=options.shrink, dialect=dialect
+        )
         print(f"The shortest run found: {broken}")
         for line in log:
             print(f"    {line}")
@@ -141,11 +162,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             most=options.findings,
             skip=options.skip,
             report=report,
+            dialect=dialect,
         )
     except KeyboardInterrupt:
         print("Interrupted.")
     print(
-        f"{visits['runs']} runs of a {options.core} from seed {options.seed}, "
+        f"{visits['runs']} runs of a {options.core} ({options.account}) from seed {options.seed}, "
         f"{time.monotonic() - began:.1f} s"
     )
     for name, count in sorted(visits.items()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Container, Iterable
 from typing import Any
@@ -17,6 +18,7 @@ from bitget_proto import (
     CancelOrder,
     CodeClass,
     Config,
+    Dialect,
     LinkTransmit,
     Policy,
     Rejected,
@@ -237,6 +239,18 @@ class DoublesAFrame(Forwarding):
         return output
 
 
+class NamesAnotherOrder(Forwarding):
+    """Names the first order of a batch again in place of the second one."""
+
+    def poll(self, now: float, busy: Container[int] = ()) -> SessionOutput:
+        output = super().poll(now, busy)
+        if isinstance(output, LinkTransmit) and len(output.ids) > 1:
+            frame = json.loads(output.text)
+            frame["args"][1] = frame["args"][0]
+            return attrs.evolve(output, text=json.dumps(frame))
+        return output
+
+
 class RaisesSomethingElse(Forwarding):
     def withdraw(self, id: str, now: float) -> bool:
         if self.outcomes == 3:
@@ -310,6 +324,41 @@ def test_a_planted_fault_is_found(plant: Plant, rules: set[str]) -> None:
     assert found.broken.rule in rules, found.broken
 
 
+UNIFIED_PLANTS = (
+    (Plant("names another order", wrap=NamesAnotherOrder), {"frame"}),
+    (Plant("reports accepted for rejected", wrap=ReportsAcceptedForRejected), {"answer"}),
+    (Plant("reports a wrong sent", wrap=ReportsWrongSent), {"sent"}),
+    (Plant("11 cancels per second", per_second=11), {"budget", "pace"}),
+    (Plant("larger batches", config=link(max_batch=None)), {"batch"}),
+)
+
+
+@pytest.mark.parametrize(
+    ("plant", "rules"), UNIFIED_PLANTS, ids=[plant.name for plant, _ in UNIFIED_PLANTS]
+)
+def test_a_planted_fault_is_found_on_unified_accounts(plant: Plant, rules: set[str]) -> None:
+    [found] = run_many(1000, SEED, Counter(), plant=plant, dialect=Dialect.UNIFIED)
+    assert found.broken.rule in rules, found.broken
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("session", [True, False])
+def test_no_promise_is_broken_on_unified_accounts(session: bool) -> None:
+    visits: Counter[str] = Counter()
+    assert run_many(RUNS, SEED, visits, session=session, dialect=Dialect.UNIFIED) == []
+    wanted = {
+        "batch",
+        "answer to a batch",
+        "items of a batch missing, twice or reordered",
+        *(["a batch named in unsent"] if session else []),
+        "outcome: accepted",
+        "outcome: rejected, not found",
+        "outcome: unresolved, unsure, sent",
+        "LateReply",
+    }
+    assert {name for name in wanted if not visits[name]} == set()
+
+
 @pytest.mark.slow
 def test_no_promise_of_a_session_is_broken_and_all_cases_occur() -> None:
     visits: Counter[str] = Counter()
@@ -373,6 +422,6 @@ def test_a_tape_is_shrunk_to_the_failing_choice() -> None:
 def test_the_command_prints_the_number_of_visits(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--runs", "20", "--seed", "1"]) == 0
     printed = capsys.readouterr().out
-    assert "20 runs of a session from seed 1" in printed
+    assert "20 runs of a session (classic) from seed 1" in printed
     assert "Every promise was kept." in printed
     assert Config().answer_timeout == 10.0

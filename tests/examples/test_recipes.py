@@ -180,6 +180,19 @@ def test_a_stop_while_the_connection_is_lost_is_still_clean() -> None:
     assert not exchange.live
 
 
+@pytest.mark.slow
+def test_a_stop_that_cannot_list_the_orders_is_not_clean() -> None:
+    exchange = ScriptedExchange(ORDERS)
+    exchange.inject_rest(*[RestFault.EMPTY] * 5)
+    with serving(exchange) as (_, process):
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        process.terminate()
+        out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out) == (service.NOT_CLEAN, "some orders may be open\n")
+    assert "the open orders could not be read" in err
+
+
 def test_a_refused_key_has_an_exit_code_of_its_own() -> None:
     exchange = ScriptedExchange(credentials=Credentials("other", "secret", "passphrase"))
     with serving(exchange) as (_, process):

@@ -1,5 +1,7 @@
 """Fuzz `decode`: no message raises, the engines agree, and no unnamed cancel is affected.
 
+The same text is also a push and an answer of REST: nothing raises, and no unnamed order is settled.
+
     python tests/fuzz/decode.py tests/fuzz/corpus/decode -max_total_time=600 \
         -max_len=2048 -len_control=0
 
@@ -13,6 +15,8 @@ import sys
 import atheris
 
 with atheris.instrument_imports(include=["bitget_proto"]):
+    from order_shapes import settles_only_what_it_names
+
     from bitget_proto import (
         Budget,
         CancelOrder,
@@ -106,6 +110,8 @@ def one_input(data: bytes) -> None:
         if is_i_json(text):
             assert all(message == read[0] for message in read), read
         decode_request(data, dialect=dialect)
+        for status in (200, 400) if '"data"' in text else ():
+            settles_only_what_it_names(text, dialect, status)
         named = read[0].id if isinstance(read[0], TradeReply | ErrorReply) else None
 
         connection = sent(codecs[0], 1, ("1", "10"))

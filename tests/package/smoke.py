@@ -180,9 +180,8 @@ def exchange(*order_ids: str) -> None:
     from bitget_proto.testing import ScriptedExchange
     from bitget_transports.exchange import exchange_in_thread
 
-    scripted = ScriptedExchange(
-        [CancelOrder("BTCUSDT", order_id=order_id) for order_id in order_ids]
-    )
+    orders = [CancelOrder("BTCUSDT", order_id=order_id) for order_id in order_ids]
+    scripted = ScriptedExchange(orders, cancels_per_second=None)  # several tests at once
     with exchange_in_thread(scripted) as server:
         sys.stdout.write(f"{server.url}\n")
         sys.stdout.flush()

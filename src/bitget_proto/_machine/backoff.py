@@ -34,10 +34,12 @@ class Redial:
 
     __slots__ = ("_at", "_backoff", "_config", "_failures", "_jitter", "_not_before", "_pace")
 
-    def __init__(self, config: SessionConfig, jitter: Callable[[], float]) -> None:
+    def __init__(
+        self, config: SessionConfig, jitter: Callable[[], float], pace: Pace | None = None
+    ) -> None:
         self._config = config
         self._jitter: Draw = lambda: _draw(jitter)
-        self._pace = Pace(config.dials_per_5_minutes, FIVE_MINUTES)
+        self._pace = dial_pace(config) if pace is None else pace
         self._failures = 0
         """The number of consecutive dials that led to no steady link."""
         self._at = -inf
@@ -94,6 +96,11 @@ class Redial:
         shortest = self._config.backoff_min
         if shortest is not None and not self._failures and now + shortest < self._at:
             self.back_off(now)
+
+
+def dial_pace(config: SessionConfig) -> Pace:
+    """Return the limit on dials, which all lanes of a session share."""
+    return Pace(config.dials_per_5_minutes, FIVE_MINUTES)
 
 
 def _draw(jitter: Callable[[], object]) -> float | CallerError:

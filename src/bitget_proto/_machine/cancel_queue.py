@@ -11,8 +11,11 @@ from typing import Generic, Protocol, TypeVar
 
 from .._values.orders import CancelOrder, prevailing_id
 
-_FEW = 10
-"""The number of orders per rank that `first_open` examines before it gives up."""
+_MOST_WAITING = 200
+"""The number of waiting orders per rank that `first_open` examines before it gives up.
+
+So many orders a unified account may cancel in a second, the interval for which they wait: 10 frames
+of 20."""
 
 _EXAMINED = 100
 """The number of cancels that `batch` examines before it gives up."""
@@ -132,7 +135,7 @@ class CancelQueue(Generic[_C]):
         """Return the first cancel that has not expired and may be sent now, and its `opens` time.
 
         If there is none, return None and the earliest time found. An order that has to wait does
-        not block the others: up to ten waiting orders of each rank are examined.
+        not block the others: up to 200 waiting orders of each rank are examined.
         """
         # Not a generator: an exception from a signal handler while it is closed would be lost.
         soonest = inf
@@ -145,7 +148,7 @@ class CancelQueue(Generic[_C]):
                         return cancel, at
                     soonest = min(soonest, at)
                     waiting.add(cancel.order.identity)
-                    if len(waiting) == _FEW:
+                    if len(waiting) == _MOST_WAITING:
                         break
         return None, soonest
 

@@ -1,7 +1,7 @@
 """The links of a session.
 
-At most one link serves, which means that it sends cancels, and at most one is being dialled. The
-others drain.
+A session has `SessionConfig.links` lanes, one by default. In a lane at most one link serves, which
+means that it sends cancels, and at most one is being dialled. The others drain.
 """
 
 from __future__ import annotations
@@ -13,7 +13,22 @@ import attrs
 
 from .._values.errors import LocalProtocolError, ValidationError, safe_repr
 from .._values.events import LoginRejected
+from .backoff import Redial
 from .connection import Connection
+from .session_states import SessionState
+
+
+@attrs.define(eq=False)
+class Lane:
+    """One of the links that a session keeps open, and its successors."""
+
+    redial: Redial
+    state: SessionState = SessionState.DOWN
+    serving: Link | None = None
+    """The link that sends cancels."""
+
+    successor: Link | None = None
+    """The link that was dialled and whose login is not accepted yet."""
 
 
 @attrs.define(eq=False)
@@ -21,6 +36,7 @@ class Link:
     """A connection of a session, from its dial to its end."""
 
     number: int
+    lane: Lane
     connection: Connection
     dial_until: float
     """When the dial is given up; infinity once the driver has answered it."""
@@ -44,22 +60,24 @@ class Link:
 class Links:
     """The links that have not ended."""
 
-    __slots__ = ("_dialled", "all", "serving", "successor")
+    __slots__ = ("_dialled", "all", "lanes")
 
-    def __init__(self) -> None:
+    def __init__(self, lanes: list[Lane]) -> None:
         self._dialled = 0
+        self.lanes = lanes
         self.all: dict[int, Link] = {}
         """The links by number."""
-        self.serving: Link | None = None
-        """The link that sends cancels."""
-        self.successor: Link | None = None
-        """The link that was dialled and whose login is not accepted yet."""
 
-    def dial(self, connection: Connection, until: float) -> Link:
-        """Add a link and return it. Its dial is given up at `until`."""
+    @property
+    def serving(self) -> list[Link]:
+        """The links that send cancels."""
+        return [lane.serving for lane in self.lanes if lane.serving is not None]
+
+    def dial(self, lane: Lane, connection: Connection, until: float) -> Link:
+        """Add a link to a lane and return it. Its dial is given up at `until`."""
         self._dialled += 1
-        link = Link(self._dialled, connection, until)
-        self.all[link.number] = self.successor = link
+        link = Link(self._dialled, lane, connection, until)
+        self.all[link.number] = lane.successor = link
         return link
 
     def find(self, number: int) -> Link | None:
@@ -94,7 +112,8 @@ class Links:
 
     def clear_roles(self) -> None:
         """Let no link serve or follow. The links stay in `all`."""
-        self.serving = self.successor = None
+        for lane in self.lanes:
+            lane.serving = lane.successor = None
 
 
 REST = 0

@@ -1,7 +1,7 @@
 """The cancels of a session that go by REST: which may, which are out, and what an answer means.
 
 Only with `SessionConfig.rest_after`. A cancel that no link has taken for that long goes by REST,
-unless the serving link can send it now. It spends from the same `Budget`: "Rate limit will be shared
+unless a serving link can send it now. It spends from the same `Budget`: "Rate limit will be shared
 with Rest API" (Cancel Order Channel).
 
 Rules for changes
@@ -80,7 +80,7 @@ class RestAttempts:
     def next(
         self,
         queue: SessionQueue,
-        serving: Link | None,
+        serving: list[Link],
         budget: Budget,
         busy: Container[int],
         now: float,
@@ -93,9 +93,9 @@ class RestAttempts:
             return inf, None
         first, opens = queue.next_by_rest(now)
         opens = max(opens, self._resumes)
-        if serving is not None and serving.number in busy:
+        if serving and all(link.number in busy for link in serving):
             # A write that takes long is a stall. Others end in a moment.
-            opens = max(opens, serving.wrote_at + self._stalled_after)
+            opens = max(opens, max(link.wrote_at for link in serving) + self._stalled_after)
         if first is None or opens > now:
             return opens, None if opens == inf else Timer.REST
         opens = budget.allowed_at(now)

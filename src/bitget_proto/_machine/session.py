@@ -1,14 +1,14 @@
 """The state machine of a session, which reconnects. It does no I/O and reads no clock.
 
 A session asks for WebSockets and creates a `Connection`, called a link, for each. `Links` holds
-them: one link serves, which means that it sends cancels; its successor may be being dialled; older
-ones drain. Every cancel that was taken gets exactly one outcome, which states only what is known of
-all its attempts.
+them: in each lane one link serves, which means that it sends cancels; its successor may be being
+dialled; older ones drain. There is one lane, unless `SessionConfig.links` says more. Every cancel
+that was taken gets exactly one outcome, which states only what is known of all its attempts.
 
 `cancel` puts a cancel into `SessionQueue`: into `open`, the cancels without an outcome, and into
-`waiting`, those that no link holds. `poll` passes it to the serving link when that can send it,
-with the same id and what is left of its time. The link's outcome for it is final, or puts it back
-into `waiting`.
+`waiting`, those that no link holds. `poll` passes it to a serving link when that can send it, with
+the same id and what is left of its time. The link's outcome for it is final, or puts it back into
+`waiting`.
 
 Rules for changes
 - The session decides which link serves and which link gets a cancel. `Connection` decides what a
@@ -18,7 +18,10 @@ Rules for changes
 - An input never raises because of what a peer did, and is ignored if its link has ended. An input
   for a link that was never dialled, and a command that is refused, raise `LocalProtocolError`
   before anything has changed.
-- The state changes in `_move` only, which looks the new state up in `SESSION_TRANSITIONS`.
+- The state changes in `_move` only, which looks the new state up in `SESSION_TRANSITIONS`. Each lane
+  has a state; that of the session is the best of them.
+- While no link serves, one link is dialled at a time. So a refused login means the same as with one
+  lane.
 - A cancel gets its outcome in `_settle` only, which also removes it from `SessionQueue`. The
   exception is `_recover`.
 - Timers fire in `handle_timeout` only. `poll` compares the backoff, the spacing and the rate limits
@@ -36,7 +39,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Collection, Container, Iterable
 from math import inf
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from .._values.codes import REFUSED_FOR_GOOD, STAMP_REFUSED
 from .._values.credentials import SignedLogin
@@ -78,15 +81,14 @@ from .arguments import (
     no_room_error,
     unsent_ids,
 )
-from .backoff import Draw, Redial
+from .backoff import Draw, Redial, dial_pace
 from .cancel_attempts import Cancel
 from .connection import NORMAL_CLOSURE, Connection
 from .deadlines import MAX, after, finite_time
-from .links import Link, Links
+from .links import Lane, Link, Links
 from .outcomes import settled_ids
 from .rate_limit import Budget
 from .request_ids import IN_FLIGHT, RequestIds
-from .rest_attempts import RestAttempts
 from .session_config import Policy, SessionConfig, check_policy
 from .session_events import (
     Dial,
@@ -102,6 +104,9 @@ from .session_events import (
 from .session_queue import SessionQueue
 from .session_states import SESSION_TRANSITIONS, SessionCause, SessionState, SessionStep, WhyEnded
 
+if TYPE_CHECKING:
+    from .rest_attempts import RestAttempts
+
 _DOWN, _DIALLING, _UP, _MOVING = (
     SessionState.DOWN,
     SessionState.DIALLING,
@@ -109,6 +114,9 @@ _DOWN, _DIALLING, _UP, _MOVING = (
     SessionState.MOVING,
 )
 _CLOSING, _ENDED = SessionState.CLOSING, SessionState.ENDED
+
+_BEST_FIRST = (_UP, _MOVING, _DIALLING, _DOWN)
+"""The states of a lane; that of the session is the first that any lane has."""
 
 _TAKES_FRAMES = (State.NEW, State.AUTHENTICATING, State.READY)
 """The states of a link that may still send a frame."""
@@ -165,7 +173,6 @@ class Session:
         "_outputs",
         "_own",
         "_pending_end",
-        "_redial",
         "_rest",
         "_stamp_refused",
         "_state",
@@ -206,14 +213,17 @@ class Session:
         self._subscriptions: list[str] = []
         """The subscriptions that are sent on each link."""
         self._ids = RequestIds(link.id_prefix)
-        self._links = Links()
-        self._redial = Redial(self._config, jitter)
-        self._rest = (
-            None
-            if self._config.rest_after is None
-            else RestAttempts(self._config, self._codec.dialect)
+        pace = dial_pace(self._config)
+        self._links = Links(
+            [Lane(Redial(self._config, jitter, pace)) for _ in range(self._config.links)]
         )
+        self._rest: RestAttempts | None = None
         """The cancels that go by REST; None without `SessionConfig.rest_after`."""
+        if self._config.rest_after is not None:
+            # The import takes milliseconds, and most sessions do not need it.
+            from .rest_attempts import RestAttempts
+
+            self._rest = RestAttempts(self._config, self._codec.dialect)
         self._stamp_refused = self._ever_up = self._answered = False
         self._down_since: float | None = None
         self._closing = False
@@ -257,14 +267,14 @@ class Session:
         """
         if self._in_call or self._close_at <= self._now:
             return 0
-        now, serving, cancels = self._now, self._links.serving, self._cancels
-        by_link = by_rest = 0
-        if serving is not None:
-            frames = serving.connection._frames
-            by_link = frames.waiting_for_grant(now, cancels.waiting.size)
+        now, cancels, by_rest = self._now, self._cancels, 0
+        waiting = cancels.waiting.size
+        by_link = sum(
+            link.connection._frames.waiting_for_grant(now, waiting) for link in self._links.serving
+        )
         if self._rest is not None:
             by_rest = self._rest.waiting_for_grant(cancels, self._budget, now)
-        return max(by_link, by_rest)
+        return min(waiting, max(by_link, by_rest))
 
     @property
     def config(self) -> SessionConfig:
@@ -342,7 +352,8 @@ class Session:
         self._in_call, self._now = True, now
         if known is not None:
             if retry_after is not None:
-                self._redial.retry_after(now, retry_after)
+                for lane in self._links.lanes:
+                    lane.redial.retry_after(now, retry_after)
             known.connection.lost(now, reason, ids)
             self._collect(known)
             self._end_if_done()
@@ -399,9 +410,10 @@ class Session:
         while (cancel := self._expired_without_link(now)) is not None:
             self._settle(cancel, cancel.unresolved(WhyUnresolved.NO_LINK, now))
         self._expire_rest(now)
-        serving = self._links.serving
-        if serving is not None and self._state is _UP and serving.rotate_at <= now:
-            self._leave(serving)
+        for lane in self._links.lanes:
+            serving = lane.serving
+            if serving is not None and lane.state is _UP and serving.rotate_at <= now:
+                self._leave(serving)
         if self._close_at <= now and self._pending_end is None:
             self._end(_ASKED)
         self._end_if_done()
@@ -495,9 +507,11 @@ class Session:
         now = self._begin(now)
         self._check_takes_frames()
         check_frame(text)
-        serving, limit = self._links.serving, self._config.link.max_own_frames
-        usable = serving is not None and serving.connection.state is State.READY
-        own = serving.connection._frames.own if serving is not None and usable else self._own
+        limit, own = self._config.link.max_own_frames, self._own
+        for lane in self._links.lanes:
+            if lane.serving is not None and lane.serving.connection.state is State.READY:
+                own = lane.serving.connection._frames.own
+                break
         check_own_frames(len(own), limit)
         self._ids.remember(self._codec.trade_ids(text), self._id_conflict)
         self._now = now
@@ -578,14 +592,18 @@ class Session:
                 given = outputs[0]
                 del outputs[0]
                 return given
-            opens = inf
-            if self._state is _DOWN or (self._state is _MOVING and self._links.successor is None):
-                allowed_at = self._redial.allowed_at()
-                if isinstance(allowed_at, CallerError):
-                    return allowed_at
-                opens = allowed_at
+            opens, lane = inf, None
+            if self._state is not _UP or len(self._links.lanes) > 1:
+                dial = self._next_dial()
+                if isinstance(dial, CallerError):
+                    return dial
+                opens, lane = dial
             self._in_call = True
-            output = self._dial(now) if opens <= now else self._advance(now, busy, opens)
+            output = (
+                self._advance(now, busy, opens)
+                if lane is None or opens > now
+                else self._dial(lane, now)
+            )
             self._in_call = False
             if output is not None:
                 return output
@@ -629,8 +647,7 @@ class Session:
         """Return the time of the session's own next timer, and the timer."""
         until = self._cancels.due()
         timer = None if until == inf else Timer.REQUEST
-        successor, serving = self._links.successor, self._links.serving
-        if serving is None and self._cancels.waiting.size:
+        if self._cancels.waiting.size and not self._links.serving:
             for cancel in self._cancels.first_without_link():
                 if (at := self._link_until(cancel)) < until:
                     until, timer = at, Timer.NO_LINK
@@ -638,10 +655,12 @@ class Session:
             at, why = self._rest.due()
             if at < until:
                 until, timer = at, why
-        if successor is not None and successor.dial_until < until:
-            until, timer = successor.dial_until, Timer.DIALLED
-        if serving is not None and self._state is _UP and serving.rotate_at < until:
-            until, timer = serving.rotate_at, Timer.ROTATION
+        for lane in self._links.lanes:
+            successor, serving = lane.successor, lane.serving
+            if successor is not None and successor.dial_until < until:
+                until, timer = successor.dial_until, Timer.DIALLED
+            if serving is not None and lane.state is _UP and serving.rotate_at < until:
+                until, timer = serving.rotate_at, Timer.ROTATION
         if self._close_at < until and self._pending_end is None:
             until, timer = self._close_at, Timer.DRAIN
         return until, timer
@@ -661,7 +680,8 @@ class Session:
         """
         check_new(self._now)
         self._budget = budget(self._budget)
-        self._redial.wrap_jitter(jitter)
+        for lane in self._links.lanes:
+            lane.redial.wrap_jitter(jitter)
         return self._codec, self._links.all.keys()
 
     # --- links ---
@@ -687,12 +707,27 @@ class Session:
             self._recover()
         return now
 
-    def _dial(self, now: float) -> Dial:
-        self._redial.dialled(now)
-        link = self._links.dial(self._connect(), after(now, self._config.dial_timeout))
-        if self._state is _DOWN:
-            self._move(SessionStep.DIALLED)
-            if self._down_since is None:
+    def _next_dial(self) -> tuple[float, Lane | None] | CallerError:
+        """Return when the next dial is allowed, and its lane; or how the jitter failed."""
+        opens, chosen = inf, None
+        alone = not self._links.serving
+        for lane in self._links.lanes:
+            if alone and lane.successor is not None:
+                return inf, None
+            if lane.state is _DOWN or (lane.state is _MOVING and lane.successor is None):
+                allowed_at = lane.redial.allowed_at()
+                if isinstance(allowed_at, CallerError):
+                    return allowed_at
+                if allowed_at < opens:
+                    opens, chosen = allowed_at, lane
+        return opens, chosen
+
+    def _dial(self, lane: Lane, now: float) -> Dial:
+        lane.redial.dialled(now)
+        link = self._links.dial(lane, self._connect(), after(now, self._config.dial_timeout))
+        if lane.state is _DOWN:
+            self._move(SessionStep.DIALLED, lane)
+            if self._down_since is None and not self._links.serving:
                 self._down_since = now
         return Dial(link=link.number, stamp_refused=self._stamp_refused)
 
@@ -735,14 +770,14 @@ class Session:
 
         The one before it drains; what was sent on it keeps its deadlines.
         """
-        links, now, down_since = self._links, self._now, self._down_since
-        before, links.serving, links.successor = links.serving, link, None
+        lane, now, down_since = link.lane, self._now, self._down_since
+        before, lane.serving, lane.successor = lane.serving, link, None
         self._down_since = None
         self._stamp_refused, self._ever_up = False, True
         if self._rest is not None:
             self._rest.refused = False
         link.up_at = now
-        self._move(SessionStep.READY)
+        self._move(SessionStep.READY, lane)
         self._outputs.append(
             Up(link=link.number, down_for=0.0 if down_since is None else now - down_since)
         )
@@ -755,52 +790,58 @@ class Session:
             self._leave(link)
 
     def _going_away(self, link: Link) -> None:
-        if link is self._links.successor:
+        lane = link.lane
+        if link is lane.successor:
             # Its login may still be accepted. It is replaced once it serves.
             link.leaving = True
-        elif link is self._links.serving and self._state is _UP:
+        elif link is lane.serving and lane.state is _UP:
             self._leave(link)
 
     def _leave(self, link: Link) -> None:
         """Schedule the dial of a successor. The link serves until that is ready."""
-        self._move(SessionStep.LEAVING)
-        self._redial.served(self._now - link.up_at)
-        self._redial.back_off(self._now)
+        self._move(SessionStep.LEAVING, link.lane)
+        link.lane.redial.served(self._now - link.up_at)
+        link.lane.redial.back_off(self._now)
 
     def _link_ended(self, link: Link, closed: Closed) -> None:
         """Remove a link that has ended. Its cancels are queued again or have their outcomes."""
-        links, now = self._links, self._now
+        links, lane, now = self._links, link.lane, self._now
         self._outputs.append(LinkClosed(link=link.number, why=closed.why, detail=closed.detail))
         del links.all[link.number]
         if self._pending_end is not None:
             self._finish_if_over()
-        elif link is links.serving:
-            links.serving, self._down_since = None, now
-            up_for = now - link.up_at
-            self._outputs.append(
-                Down(link=link.number, why=closed.why, detail=closed.detail, up_for=up_for)
-            )
-            if links.successor is not None:
-                self._move(SessionStep.LOST_WHILE_MOVING)
+        elif link is lane.serving:
+            lane.serving, up_for = None, now - link.up_at
+            if not links.serving:
+                self._down_since = now
+                self._outputs.append(
+                    Down(link=link.number, why=closed.why, detail=closed.detail, up_for=up_for)
+                )
+            if lane.successor is not None:
+                self._move(SessionStep.LOST_WHILE_MOVING, lane)
                 return
-            was_in_up = self._state is _UP
-            self._move(SessionStep.LOST)
-            self._redial.served(up_for)
+            was_in_up = lane.state is _UP
+            self._move(SessionStep.LOST, lane)
+            lane.redial.served(up_for)
             if was_in_up:
-                self._redial.back_off(now)
+                lane.redial.back_off(now)
             else:
                 # The next dial was already scheduled, by `_leave` or when the previous successor
                 # ended. Only bring it forward.
-                self._redial.hasten(now)
-        elif link is links.successor:
-            links.successor = None
+                lane.redial.hasten(now)
+        elif link is lane.successor:
+            lane.successor = None
             end = None if link.refusal is None else self._refused(link.refusal)
-            if end is not None and links.serving is None:
+            alone = not links.serving
+            if end is not None and alone:
                 self._end(end)
                 return
-            if self._state is _DIALLING:
-                self._move(SessionStep.LOST)
-            self._redial.back_off(now)
+            if lane.state is _DIALLING:
+                self._move(SessionStep.LOST, lane)
+            for other in links.lanes:
+                # While no link serves, the lanes take turns, and none must dial for another.
+                if other is lane or (alone and other.state is _DOWN):
+                    other.redial.back_off(now)
 
     def _refused(self, refusal: LoginRejected) -> Ended | None:
         """Return `Ended` if the session must not dial again after this refusal; else None."""
@@ -827,20 +868,30 @@ class Session:
         self, now: float, busy: Container[int]
     ) -> LinkTransmit | tuple[float, Timer | None]:
         """Return the frame of the next cancel, or when one may be sent and what it waits for."""
-        serving = self._links.serving
-        if serving is None or serving.number in busy or self._close_at <= now:
+        if self._close_at <= now:
             return inf, None
-        opens = serving.connection._cancel_allowed_at(now, self._cancels.waiting.size)
-        if opens > now:
+        best, link, size = (inf, inf), None, self._cancels.waiting.size
+        for lane in self._links.lanes:
+            serving = lane.serving
+            if serving is None or serving.number in busy:
+                continue
+            connection = serving.connection
+            # Of links that may send now, the one with the fewest cancels without an answer: so one
+            # that has fallen silent gets no more.
+            rank = max(now, connection._cancel_allowed_at(now, size)), connection.in_flight
+            if rank < best:
+                best, link = rank, serving
+        opens, _ = best
+        if link is None or opens > now:
             return opens, None if opens == inf else Timer.PACING
         first, opens = self._cancels.next(now)
         if first is None:
             return opens, None if opens == inf else Timer.SPACING
-        chosen = serving.connection._frames.choose(
+        chosen = link.connection._frames.choose(
             self._cancels.waiting, first, now, self._cancels.spaced_until
         )
         if isinstance(chosen, list):
-            return self._send_cancels(chosen, serving)
+            return self._send_cancels(chosen, link)
         return chosen, Timer.PACING
 
     def _send_cancels(self, cancels: list[Cancel], link: Link) -> LinkTransmit:
@@ -913,7 +964,7 @@ class Session:
 
     def _expired_without_link(self, now: float) -> Cancel | None:
         """Return a cancel that has waited too long for a link."""
-        if self._links.serving is not None:
+        if self._links.serving:
             return None
         for cancel in self._cancels.first_without_link():
             if self._link_until(cancel) <= now:
@@ -961,9 +1012,10 @@ class Session:
     # --- the end ---
 
     def _end_if_done(self) -> None:
-        """End a closing session if no cancel is open."""
+        """End a closing session if no cancel is open; each link first sends its own frames."""
         if self._closing and self._pending_end is None and not self._cancels:
-            self._end(_ASKED, queued="send")
+            left = self._close_at - self._now
+            self._end(_ASKED, "send" if left > 0 else "drop", left if left > 0 else None)
 
     def _end(self, ended: Ended, queued: Queued = "drop", within: float | None = None) -> None:
         """Settle what waits and close each link. The session ends with the last of them."""
@@ -1040,9 +1092,18 @@ class Session:
             isinstance(output, LinkHangup | LinkClosed) and output.link in self._links.all
         )
 
-    def _move(self, cause: SessionCause) -> None:
-        """Look the new state up in the table. The state changes nowhere else."""
-        self._state = SESSION_TRANSITIONS[self._state][cause]
+    def _move(self, cause: SessionCause, lane: Lane | None = None) -> None:
+        """Look the new state up in the table: that of a lane, or of all. States change nowhere else."""
+        lanes = self._links.lanes
+        if lane is None:
+            state = SESSION_TRANSITIONS[self._state][cause]
+            for each in lanes:
+                each.state = state
+            self._state = state  # the last, because an ended session is not recovered
+            return
+        lane.state = SESSION_TRANSITIONS[lane.state][cause]
+        states = [each.state for each in lanes]
+        self._state = next(state for state in _BEST_FIRST if state in states)
 
 
 _ASKED = Ended(why=WhyEnded.ASKED, detail="", code=None)

@@ -13,6 +13,9 @@ from .._values.errors import ValidationError, safe_repr
 from .._values.set_module import set_module
 from .connection_config import Config, check_count, check_flag, check_seconds
 
+_MAX_LINKS = 100
+"""The connections that an IP address may have (Websocket API, Connect)."""
+
 
 @set_module("bitget_proto")
 class Policy(DescribedEnum):
@@ -44,6 +47,13 @@ def _link(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
         raise ValidationError(f"{attribute.name} must be a Config; got {safe_repr(value)}")
 
 
+def _links(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    if type(value) is not int or not 1 <= value <= _MAX_LINKS:
+        raise ValidationError(
+            f"{attribute.name} must be a whole number from 1 to {_MAX_LINKS}; got {safe_repr(value)}"
+        )
+
+
 def _seconds(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
     if value is None:
         raise ValidationError(
@@ -63,6 +73,11 @@ class SessionConfig:
     link: Config = attrs.field(factory=Config, validator=_link)
     """The limits of each link. Its `max_in_flight`, `max_own_frames`, `queue_timeout` and
     `id_prefix` apply to the session as a whole."""
+
+    links: int = attrs.field(default=1, validator=_links)
+    """The number of links to keep open, 1 to 100: an IP address may have 100 connections (Websocket
+    API, Connect). A link sends 10 messages a second, so an account that may send 60 cancels a
+    second needs 6, and a `Budget(60)`. Each cancel is sent on the link that can send it first."""
 
     policy: Policy = attrs.field(default=Policy.REPORT, validator=_policy)
     """The policy of cancels for which `Session.cancel` gets none."""

@@ -225,7 +225,9 @@ CALLS: Final[Mapping[str, Call]] = MappingProxyType({
         )
     ),
     "rest_replied": Call((_NOW, _NUMBER, Argument("reply", _reply, _read_reply))),
-    "rest_failed": Call((_NOW, _NUMBER, _REASON, attrs.evolve(_UNSENT, default=False))),
+    "rest_failed": Call(
+        (_NOW, _NUMBER, attrs.evolve(_REASON, default=REQUIRED), attrs.evolve(_UNSENT, default=False))
+    ),
     "handle_timeout": Call((_NOW,)),
     "cancel": Call(
         (

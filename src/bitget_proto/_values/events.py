@@ -186,7 +186,8 @@ class Accepted(_Settled):
     """The exchange's timestamp, in milliseconds since 1970; None when the answer has none."""
 
     order_id: str | None = None
-    """The exchange's id of the order, as named in its answer; None on classic accounts."""
+    """The exchange's id of the order, as named in its answer; None on classic accounts, except by
+    REST."""
 
 
 @set_module("bitget_proto")

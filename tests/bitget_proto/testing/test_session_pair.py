@@ -8,6 +8,7 @@ from bitget_proto import (
     Credentials,
     Dial,
     Ended,
+    LateReply,
     LinkClosed,
     LocalProtocolError,
     LoginRejected,
@@ -21,8 +22,16 @@ from bitget_proto import (
     Up,
     ValidationError,
     WhyClosed,
+    WhyUnresolved,
 )
-from bitget_proto.testing import ExchangeConfig, Fault, ScriptedExchange, SessionPair, VirtualClock
+from bitget_proto.testing import (
+    ExchangeConfig,
+    Fault,
+    RestFault,
+    ScriptedExchange,
+    SessionPair,
+    VirtualClock,
+)
 
 ORDERS = [CancelOrder("BTCUSDT", order_id=str(number)) for number in range(30)]
 
@@ -246,3 +255,86 @@ def test_a_session_that_never_settles_is_an_error(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("bitget_proto.testing._virtual.network._TOO_LONG", 3)
     with pytest.raises(AssertionError, match=r"^still busy after 3 steps: <SessionPair at "):
         started()
+
+
+# --- REST ---
+
+
+def by_rest(*, latency: float = 0.0) -> tuple[SessionPair, str]:
+    """A pair whose dials fail, and a cancel that goes by REST after a second."""
+    session = Session(SessionConfig(rest_after=1.0), jitter=lambda: 0.5)
+    pair = SessionPair(session, ScriptedExchange(ORDERS), latency=latency)
+    pair.refuse_dials = True
+    return pair, pair.cancel(ORDERS[0])
+
+
+def test_a_rest_request_takes_the_latency_there_and_back() -> None:
+    pair, id = by_rest(latency=0.25)
+    pair.run(1.0)
+    assert [(at, request.id) for at, request in pair.rest_sent] == [(1.0, id)]
+    pair.run(0.2)
+    assert not pair.exchange.log
+    pair.run(0.1)
+    assert [act.at for act in pair.exchange.log] == [1.25]
+    pair.latency_back = lambda: 9.0
+    pair.run(0.2)
+    assert pair.outcomes[id].resolved_at == 1.5
+
+
+def test_rest_requests_that_are_held_arrive_and_are_never_answered() -> None:
+    pair, id = by_rest()
+    pair.hold_rest = True
+    pair.run(5.0)
+    assert len(pair.exchange.log) == 1
+    assert id not in pair.outcomes
+    pair.run(10.0)
+    assert pair.outcomes[id].by_rest == (1,)
+
+
+def test_rest_requests_that_are_refused_are_not_sent() -> None:
+    pair, id = by_rest()
+    pair.refuse_rest = True
+    pair.run(1.5)
+    assert not pair.rest_sent
+    pair.refuse_rest = False
+    pair.run(1.5)
+    assert isinstance(pair.outcomes[id], Accepted)
+    assert len(pair.rest_sent) == 1
+
+
+def test_a_rest_request_arrives_while_the_client_sleeps_and_is_answered_afterwards() -> None:
+    pair, id = by_rest(latency=2.0)
+    pair.run(1.0)
+    pair.sleep(30.0)
+    assert [act.at for act in pair.exchange.log] == [3.0]
+    outcome = pair.outcomes[id]
+    assert isinstance(outcome, Accepted), "what has arrived comes before the timers"
+    assert outcome.resolved_at == 31.0
+
+
+def test_rest_has_faults_and_late_answers() -> None:
+    pair, id = by_rest()
+    pair.exchange.inject_rest(RestFault.CUT_AFTER)
+    pair.run(1.0)
+    outcome = pair.outcomes[id]
+    assert isinstance(outcome, Unresolved)
+    assert outcome.why is WhyUnresolved.UNSURE
+    pair.latency = 8.0
+    late = pair.cancel(ORDERS[1])
+    pair.run(20.0)
+    assert isinstance(pair.outcomes[late], Unresolved)
+    assert isinstance(pair.events[-1], LateReply)
+
+
+def test_a_cancel_by_rest_is_pushed_on_the_link() -> None:
+    session = Session(SessionConfig(rest_after=1.0), jitter=lambda: 0.5)
+    pair = SessionPair(session, ScriptedExchange(ORDERS))
+    pair.start()
+    pair.subscribe_orders()
+    pair.stall()
+    pair.cancel(ORDERS[0])
+    id = pair.cancel(ORDERS[1])
+    pair.run(1.0)
+    assert pair.outcomes[id].by_rest == (1,)
+    updates = [event for event in pair.events if isinstance(event, OrderUpdate)]
+    assert [update.order_id for update in updates] == ["1"]

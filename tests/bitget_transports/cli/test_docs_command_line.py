@@ -21,7 +21,10 @@ from bitget_transports.exchange import exchange_in_thread
 
 from .running import Shell
 
-PAGE = (Path(__file__).parents[3] / "docs" / "command-line.md").read_text("utf-8")
+# A command may go on in the next line.
+PAGE = re.sub(
+    r" \\\n +", " ", (Path(__file__).parents[3] / "docs" / "command-line.md").read_text("utf-8")
+)
 _is_command = re.compile(
     r"\$ (\.venv/bin/)?bitget-cancel |\$ docker run |bitget-cancel all |ExecStart=|0 22 "
 ).match

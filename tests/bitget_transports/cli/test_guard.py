@@ -12,7 +12,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from bitget_proto import CancelOrder, Dialect
+from bitget_proto import Armed, CancelOrder, DeadMan, DeadManOutput, Dialect, Lapsed
+from bitget_proto._machine import dead_man
 from bitget_proto.testing import ExchangeConfig, RestFault, ScriptedExchange
 from bitget_transports.cli._exit_codes import Exit
 from bitget_transports.exchange import ExchangeThread, exchange_in_thread
@@ -71,6 +72,25 @@ def test_the_countdown_may_be_left_on(shell: Shell, server: ExchangeThread) -> N
     assert ran.code == Exit.DONE
     assert "left on: the exchange cancels all orders within 60 s" in ran.out
     assert server.call(lambda: server.exchange.countdown_ends) is not None
+
+
+@posix
+def test_the_exit_code_says_that_it_may_have_fired_in_between(
+    shell: Shell, server: ExchangeThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = dead_man.DeadMan.poll
+
+    def poll(man: DeadMan, now: float) -> DeadManOutput:
+        output = whole(man, now)
+        if isinstance(output, Armed):  # the countdown seems to have ended at once
+            man._outputs.append(Lapsed(at=now))
+        return output
+
+    monkeypatch.setattr(dead_man.DeadMan, "poll", poll)
+    with interrupted_when_armed(server):
+        ran = shell("guard", "--leave-on", "--url", server.url)
+    assert ran.code == Exit.REJECTED
+    assert "LAPSED: the exchange may have cancelled all orders of the account" in ran.out
 
 
 def test_a_classic_account_has_no_countdown(shell: Shell) -> None:

@@ -263,12 +263,11 @@ class SessionPair:
         return min((*wires, *requests), default=inf)
 
     def _step_there(self) -> None:
-        now = self.clock.now
-        for request in self._on_their_way():
-            if request.due <= now:
-                self._let_arrive(request)
-                return
-        min(self._wires.values(), key=lambda wire: wire.next_due_there()).step_there()
+        request = min(self._on_their_way(), key=lambda one: one.due, default=None)
+        if request is not None and request.due <= self.clock.now:
+            self._let_arrive(request)
+        else:
+            min(self._wires.values(), key=lambda wire: wire.next_due_there()).step_there()
 
     def _run_to(self, end: float) -> None:
         let_pass(end, self.clock, self.next_due, self._step, self)
@@ -345,8 +344,6 @@ class SessionPair:
         )
         request.arrived = True
         request.due = inf if self.hold_rest else now + _seconds(self._latencies()[1])
-        for wire in self._wires.values():
-            wire.drain()  # of pushes
 
     def _answered(self, request: _Request) -> None:
         number, now = request.cancel.number, self.clock.now

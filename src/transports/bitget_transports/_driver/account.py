@@ -23,6 +23,7 @@ from .checks import safe_repr
 from .connect_errors import clock_failed
 from .errors import RestFailed
 from .proxy import ProxySetting
+from .redactor import Redactor
 from .rest import origin_of
 from .url import Target
 
@@ -35,6 +36,12 @@ class Account:
     target: Target
     wall_clock: Callable[[], float]
     """Seconds since 1970."""
+
+    redactor: Redactor = attrs.field(init=False, eq=False, repr=False)
+    """Hides the secrets, and what was signed with them."""
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "redactor", Redactor(self.credentials))
 
     @classmethod
     def of(
@@ -68,22 +75,27 @@ class Account:
 
     def sign(self, time: float) -> SignedLogin:
         """Return a login that is signed for this time."""
-        return sign_login(self.credentials, int(time))
+        login = sign_login(self.credentials, int(time))
+        self.redactor.logins.append(login.sign)
+        return login
 
-    def sign_rest(self, request: RestRequest, ahead: float = 0.0) -> dict[str, str]:
-        """Return the headers of a REST request, signed for now.
-
-        `ahead` is the number of seconds by which the wall clock is known to be ahead of the
-        exchange's.
+    def sign_rest(self, request: RestRequest, time: float | None = None) -> dict[str, str]:
+        """Return the headers of a REST request, signed for this time; None is the wall clock's.
 
         Raises: RestFailed if the wall clock fails.
         """
         _, demo = origin_of(self.target)
         try:
-            now = int((self.wall_clock() - ahead) * 1000)
-            return sign_request(self.credentials, request, now, demo=demo)
+            stamp = int((self.wall_clock() if time is None else time) * 1000)
+            headers = sign_request(self.credentials, request, stamp, demo=demo)
         except Exception as error:
             raise RestFailed(f"a request could not be signed: {error}") from error
+        self.redactor.requests.append(headers["ACCESS-SIGN"])
+        return headers
+
+    def why(self, error: Exception) -> str:
+        """Return why a request got no answer, for people: an exception may repeat the headers."""
+        return self.redactor.hide(f"{type(error).__name__}: {error}")
 
     def sign_now(self) -> tuple[float, SignedLogin] | CallerError:
         """Return the time of the wall clock and a login that is signed for it, or how it failed."""

@@ -49,6 +49,8 @@ class AsyncDriver(Driver):
 
     rest_sender: SendRest | None = None
     """Sends the requests of `rest`."""
+    ask_time: Callable[[], Awaitable[None]] | None = None
+    """Asks REST for the exchange's time, and calls `time_asked`; None where REST is not used."""
 
     owner: Owner | None = None
     """The task that keeps the channel open; None inside `async with`."""
@@ -89,6 +91,10 @@ class AsyncDriver(Driver):
     @abstractmethod
     async def wait(self, flag: Flag, seconds: float) -> None:
         """Wait until the flag is set, for at most this many seconds."""
+
+    @abstractmethod
+    def bounded(self, seconds: float) -> AbstractAsyncContextManager[object]:
+        """Return a context that raises TimeoutError when its body takes longer."""
 
     @abstractmethod
     def pause(self) -> Awaitable[object]:
@@ -269,7 +275,10 @@ async def wait_until_up(driver: AsyncDriver) -> None:
     Raises: ConnectFailed when none will be.
     """
     while not driver.is_up():
-        await news(driver)
+        if driver.waits_for_time and driver.ask_time is not None:
+            await driver.ask_time()
+        else:
+            await news(driver)
 
 
 async def news(driver: AsyncDriver) -> None:

@@ -118,7 +118,8 @@ class Channel:
         If this call is cancelled, nothing else changes.
 
         Raises: LocalProtocolError if the channel was opened without `orders=True`, or for
-        `Unresolved(sent=False)`; ValidationError if it is not an outcome.
+        `Unresolved(sent=False)`; ValidationError if it is not an outcome;
+        ImportError without httpx and without `rest`.
         """
         return await self._confirming_or_raise().confirm(outcome)
 

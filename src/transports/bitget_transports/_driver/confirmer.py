@@ -57,6 +57,9 @@ from .log import ChannelLog
 
 NOT_FOLLOWED = "the channel does not follow orders: open it with orders=True"
 
+_STAMP_REFUSED = "40008"
+"""The timestamp of a request is more than 30 s from the exchange's time."""
+
 _PAGE_INTERVAL = 0.1
 """Seconds between two pages of open orders: REST allows 10 a second for futures, 20 for others."""
 
@@ -98,11 +101,19 @@ class Confirmer:
         """When something is due again."""
         self.report: Callable[[Final], object] = _do_nothing
         """Called with each `Final`, after it was delivered."""
+        self.exchange_time: Callable[[], float | None] = _do_nothing
+        """Returns the exchange's time if it is used in place of the wall clock."""
+        self.stamp_refused: Callable[[], object] = _do_nothing
+        """Called when the exchange refused the timestamp of a request."""
+        self.server_time: tuple[float, float] | None = None
+        """The exchange's time, as `asking_time` found it, and when that was."""
+        self.check_rest: Callable[[], object] = _do_nothing
+        """Raises ImportError if REST needs httpx and it is missing."""
         self._look_ups: deque[LookUp] = deque()
         """The look-ups that have not begun."""
         self._serving: FinalWaiter | None = None
         """The call that serves."""
-        self._account = account
+        self.account = account
         self._reconciler = Reconciler()
         self._waiters: dict[int, FinalWaiter] = {}
         self._noting: list[Ended] = []
@@ -112,8 +123,10 @@ class Confirmer:
     def confirm(self, outcome: Outcome, waiter: FinalWaiter) -> None:
         """Find out what became of the order of this outcome, for this waiter.
 
-        Raises: as `Reconciler.track`, and as `RestCodec.look_up` for an order that REST cannot name.
+        Raises: as `Reconciler.track`, and as `RestCodec.look_up` for an order that REST cannot name;
+        ImportError without httpx.
         """
+        self.check_rest()
         if isinstance(outcome, Outcome):
             self.rest.look_up(OneOrder(outcome.order))
         number = self._reconciler.track(outcome, clock())
@@ -193,7 +206,7 @@ class Confirmer:
             yield asked
             reply = self.read(look_up.question, asked.answer)
         except Exception as error:  # noqa: BLE001 - no answer, whatever the reason
-            self._failed(look_up, f"{type(error).__name__}: {error}")
+            self._failed(look_up, self.account.why(error))
         except BaseException:
             self._failed(look_up, "the call that asked was cancelled")
             raise
@@ -211,23 +224,40 @@ class Confirmer:
             yield asked
             failure = self.rest.read_taken(*_answer(asked.answer))
         except Exception as error:  # noqa: BLE001 - no answer, whatever the reason
-            failure = NoAnswer(f"{type(error).__name__}: {error}")
+            failure = NoAnswer(self.account.why(error))
         if failure is not None:
             log.not_cancelled_by_symbol(failure.reason)
+
+    @contextmanager
+    def asking_time(self) -> Generator[Asked]:
+        """Ask for the exchange's time, for `server_time`. An exception inside means: no answer."""
+        asked, began = Asked(self.rest.server_time()), clock()
+        try:
+            yield asked
+            found = self.rest.read_server_time(*_answer(asked.answer))
+        except Exception:  # noqa: BLE001 - no answer, whatever the reason
+            found = None
+        if found is not None:
+            self.server_time = found / 1000, (began + clock()) / 2
 
     def signed(self, request: RestRequest) -> dict[str, str]:
         """Return the headers of a request, signed for now.
 
         Raises: RestFailed if the wall clock fails.
         """
-        return self._account.sign_rest(request)
+        return self.account.sign_rest(request, self.exchange_time())
 
     def read(self, question: Question, answer: object) -> LookUpReply:
         """Return what the answer to a question says.
 
         Raises: ValidationError if it is not a status and a body.
         """
-        return self.rest.read_look_up(question, *_answer(answer))
+        reply = self.rest.read_look_up(question, *_answer(answer))
+        if not isinstance(reply, NoAnswer):
+            return reply
+        if reply.code == _STAMP_REFUSED:
+            self.stamp_refused()
+        return attrs.evolve(reply, reason=self.account.redactor.hide(reply.reason))
 
     # --- inside ---
 
@@ -253,7 +283,7 @@ class Confirmer:
 
 @attrs.define
 class Asked:
-    """A question that is being asked."""
+    """A request that is being sent."""
 
     request: RestRequest
     answer: object = None
@@ -289,7 +319,7 @@ class Listing:
             yield asked
             page = self._confirmer.read(self._question, asked.answer)
         except Exception as error:  # noqa: BLE001 - no answer, whatever the reason
-            page = NoAnswer(f"{type(error).__name__}: {error}")
+            page = NoAnswer(self._confirmer.account.why(error))
         if isinstance(page, OrderPage):
             self._add(page)
         else:
@@ -364,4 +394,4 @@ def _answer(answer: object) -> tuple[int, bytes | str]:
 
 
 def _do_nothing(_: object = None) -> None:
-    """Nothing waits."""
+    """Nothing waits, and nothing is known."""

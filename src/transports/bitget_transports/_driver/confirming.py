@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
-from typing import TYPE_CHECKING, TypeAlias
+from contextlib import suppress
+from typing import TypeAlias
 
 from bitget_proto import (
     CancelOrder,
@@ -21,18 +22,16 @@ from .account import Account
 from .async_driver import AsyncDriver
 from .clock import clock
 from .confirmer import Confirmer, FinalWaiter, Listing, check_rounds
-from .rest import HttpxSender, SendRest, check_rest
+from .http_client import HttpClient
+from .rest import TIMEOUT, HttpxSender, SendRest, check_rest
 from .rest_cancels import RestCancels
-
-if TYPE_CHECKING:
-    import httpx
 
 
 def use_rest(
     driver: AsyncDriver,
     account: Account,
     rest: SendRest | None,
-    client: httpx.AsyncClient | None = None,
+    client: HttpClient | None = None,
     *,
     orders: bool,
     session: Session | None = None,
@@ -57,8 +56,12 @@ def use_rest(
     if not orders:
         return None
     confirmer = Confirmer(account, driver.router.core.codec.dialect)
+    if isinstance(rest, HttpxSender):
+        confirmer.check_rest = rest.open
     driver.follow_orders(confirmer)
-    return AsyncConfirming(driver, confirmer, rest)
+    confirming = AsyncConfirming(driver, confirmer, rest)
+    driver.ask_time = confirming.ask_time
+    return confirming
 
 
 CancelMany: TypeAlias = Callable[[Iterable[CancelOrder]], AsyncIterator[Outcome]]
@@ -126,6 +129,14 @@ class AsyncConfirming:
         with self._confirmer.cancelling_by_symbol(request, self._driver.log) as asked:
             headers = self._confirmer.signed(asked.request)
             asked.answer = await self._send(asked.request, headers)
+
+    async def ask_time(self) -> None:
+        """Ask REST for the exchange's time, and log in with what is known then."""
+        with suppress(TimeoutError):
+            async with self._driver.bounded(TIMEOUT):
+                with self._confirmer.asking_time() as asked:
+                    asked.answer = await self._send(asked.request, {})
+        self._driver.time_asked(self._confirmer.server_time)
 
     async def _open_orders(self, listing: Listing) -> list[CancelOrder]:
         """Return all open orders, page by page.

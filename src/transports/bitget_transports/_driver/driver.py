@@ -48,7 +48,7 @@ from .checks import safe_repr
 from .clock import clock
 from .confirmer import Confirmer
 from .connect_errors import clock_failed
-from .errors import ConnectFailed, UpgradeRefused
+from .errors import SKEW_NOTICED, ConnectFailed, UpgradeRefused
 from .first_login import FirstLogin
 from .http_refusal import http_date
 from .limits import Limits
@@ -119,7 +119,7 @@ class Driver(ABC):
         if limits is not None and not isinstance(limits, Limits):
             raise ValidationError(f"limits must be a Limits, or None; got {safe_repr(limits)}")
         self.limits = Limits() if limits is None else limits
-        self.log = ChannelLog(account.target, account.credentials)
+        self.log = ChannelLog(account)
         self.router = OutcomeRouter(
             core, self.limits, config.id_prefix, Reporter(self.log, observe)
         )
@@ -145,12 +145,18 @@ class Driver(ABC):
         """Finds out what became of orders, after `follow_orders`."""
         self.rest: RestCancels | None = None
         """The cancels that go by REST, with `SessionConfig.rest_after`."""
-        self.clock_ahead = 0.0
-        """Seconds by which the wall clock is ahead of the exchange's time, once that is used."""
         self._use_exchange_time = False
         """Whether the exchange has refused a timestamp of the wall clock. From then on the
         exchange's own time is used.
         """
+        self._reference: tuple[float, float] | None = None
+        """The exchange's time when it was read last, and when that was on the clock of the
+        transports.
+        """
+        self._held: set[int] = set()
+        """The links whose login waits for the exchange's time."""
+        self._time_asked = False
+        """Whether REST was asked for the exchange's time."""
         self._clock_failed = False
         """Whether the wall clock failed when it was read last. Nothing is dialled until it works."""
 
@@ -158,6 +164,8 @@ class Driver(ABC):
         """Subscribe to changes of the account's orders, and find out what becomes of them."""
         self.confirmer = confirmer
         confirmer.report = self.router.report
+        confirmer.exchange_time = self.corrected_time
+        confirmer.stamp_refused = self._stamp_refused
         self._core.subscribe_orders(self.now())
 
     # --- implemented by each transport ---
@@ -188,7 +196,16 @@ class Driver(ABC):
         if number not in self._links:
             return
         theirs = http_date(date)
-        login = self._sign(theirs)
+        if theirs is not None:
+            self._reference = theirs, self.now()
+        if self._must_ask_time(theirs):
+            self._held.add(number)
+            self.router.wake_listeners()
+        else:
+            self._log_in(number)
+
+    def _log_in(self, number: int) -> None:
+        login = self._sign(self._exchange_time())
         if login is None:
             link = self._links[number]
             try:
@@ -196,7 +213,6 @@ class Driver(ABC):
             finally:
                 link.hang_up(1000, "")
             return
-        self.log.signed(login)
         now = self.now()
         self._core.opened(number, now, login=login)
         self.drain(now)
@@ -222,6 +238,7 @@ class Driver(ABC):
         if link is not None:
             try:
                 self._stalled.numbers.discard(number)
+                self._held.discard(number)
                 now = self.now()
                 self._core.lost(number, now, reason, link.take_back(), retry_after)
             except BaseException:
@@ -252,6 +269,10 @@ class Driver(ABC):
             self._stalled.numbers.discard(number)
             self.drain(self.now())
 
+    def rest_not_sent(self, cancel: RestCancel, reason: str) -> None:
+        """A REST request was not sent; `rest_ended` follows."""
+        self.log.rest_not_sent(cancel.id, reason)
+
     def rest_ended(self, report: Report) -> None:
         """A REST request has ended, and this reports how."""
         if self.router.closed is None:
@@ -280,6 +301,59 @@ class Driver(ABC):
                 self._core.handle_timeout(now)
         finally:
             self.drain(self.now())  # `now` may be ahead by a tick of the loop
+
+    # --- the exchange's time ---
+
+    @property
+    def waits_for_time(self) -> bool:
+        """Whether a login waits for the exchange's time: ask REST, then call `time_asked`."""
+        return bool(self._held)
+
+    def time_asked(self, answer: tuple[float, float] | None) -> None:
+        """REST has given the exchange's time, and when that was on the clock of the transports; or
+        None. The links that wait log in.
+        """
+        self._time_asked = True
+        if answer is not None:
+            self._reference = answer
+            self._use_exchange_time = self._is_skewed(self._exchange_time())
+        held, self._held = self._held, set()
+        for number in held & self._links.keys():
+            self._log_in(number)
+
+    def _must_ask_time(self, theirs: float | None) -> bool:
+        """Return whether REST is to be asked before the first login, since it would probably be
+        refused.
+        """
+        return (
+            self.confirmer is not None
+            and not self._time_asked
+            and not self.first_login.accepted
+            and (self._use_exchange_time or theirs is None or self._is_skewed(theirs))
+        )
+
+    def _is_skewed(self, theirs: float | None) -> bool:
+        now = self.account.sign_now()
+        return (
+            theirs is not None
+            and not isinstance(now, CallerError)
+            and abs(now[0] - theirs) >= SKEW_NOTICED
+        )
+
+    def _exchange_time(self) -> float | None:
+        """Return the exchange's time now; None if it was never read."""
+        if self._reference is None:
+            return None
+        theirs, at = self._reference
+        return theirs + self.now() - at
+
+    def corrected_time(self) -> float | None:
+        """Return the exchange's time if it is used in place of the wall clock."""
+        return self._exchange_time() if self._use_exchange_time else None
+
+    def _stamp_refused(self) -> None:
+        """The exchange has refused a timestamp of the wall clock."""
+        self._use_exchange_time = True
 
     # --- many at once ---
 
@@ -386,8 +460,6 @@ class Driver(ABC):
             if theirs is not None:
                 first.skew = time - theirs
                 self.log.skewed(first.skew)
-                if self._use_exchange_time:
-                    self.clock_ahead = first.skew
         return (
             self.account.sign(theirs) if self._use_exchange_time and theirs is not None else login
         )

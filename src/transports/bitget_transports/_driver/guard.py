@@ -29,7 +29,6 @@ from bitget_proto import (
     ValidationError,
     Wait,
     WhyNotRenewed,
-    sign_request,
 )
 
 from .account import Account
@@ -39,7 +38,7 @@ from .clock import clock
 from .errors import GuardFailed
 from .log import ChannelLog, log_caller_error
 from .proxy import ProxySetting
-from .rest import SendRest, never_left, origin_of
+from .rest import SendRest, never_left
 from .set_module import set_module
 from .url import url_for
 
@@ -145,9 +144,8 @@ class GuardDriver:
         self._countdown = countdown
         self._disarm = disarm
         self._observe = observe
-        self._log = ChannelLog(account.target, account.credentials)
+        self._log = ChannelLog(account)
         self._attempts = 0
-        _, self._demo = origin_of(account.target)
 
     def advance(self) -> SetCountdown | Wait:
         """Report what has happened, and return what must be done next."""
@@ -167,9 +165,11 @@ class GuardDriver:
         self.stop(disarm=self._disarm)
 
     def signed(self, request: RestRequest) -> Mapping[str, str]:
-        """Return the headers of a request, signed for now. It may raise what the wall clock does."""
-        now = int(self._account.wall_clock() * 1000)
-        return sign_request(self._account.credentials, request, now, demo=self._demo)
+        """Return the headers of a request, signed for now.
+
+        Raises: RestFailed if the wall clock fails.
+        """
+        return self._account.sign_rest(request)
 
     def answered(self, number: int, answer: object) -> None:
         """Handle what the sender of a request has returned."""

@@ -2,7 +2,7 @@
 
 docs/operation.md lists what is logged, and at which level.
 
-- Text from the exchange is shown on one line, bounded, and without the secrets of the login.
+- Text from the exchange is shown on one line, bounded, and without secrets: see `Redactor`.
 - An exception of a handler or a filter, which are the caller's, stops no cancel.
 - An `Accepted` is not logged.
 """
@@ -10,7 +10,6 @@ docs/operation.md lists what is logged, and at which level.
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from types import MappingProxyType
@@ -20,7 +19,6 @@ from bitget_proto import (
     CallerError,
     Closed,
     CodeClass,
-    Credentials,
     Down,
     Ended,
     Event,
@@ -35,7 +33,6 @@ from bitget_proto import (
     Ready,
     Rejected,
     SessionEvent,
-    SignedLogin,
     StillOpen,
     Stopped,
     StoreDown,
@@ -47,8 +44,8 @@ from bitget_proto import (
     WhyEnded,
 )
 
+from .account import Account
 from .errors import SKEW_NOTICED
-from .url import Target
 
 _LOGGER = logging.getLogger("bitget_transports")
 _LOGGER.addHandler(logging.NullHandler())
@@ -65,26 +62,13 @@ _CONSEQUENCES = MappingProxyType({
 _SHOWN = 300
 """Maximum characters of a text from the exchange."""
 
-_SECRET_FROM = 8
-"""Minimum length of a secret that is hidden in other text: a shorter one may be part of any word. The
-exchange's keys have 35 characters, its passphrases 8 or more.
-"""
-
-_LOGINS_KEPT = 4
-"""The number of logins whose signatures are hidden: a session has two links at most."""
-
 
 class ChannelLog:
     """Logs the events of one channel."""
 
-    def __init__(self, target: Target, credentials: Credentials) -> None:
-        self._target = target
-        self._secrets = (credentials.api_key, credentials.secret, credentials.passphrase)
-        self._signatures: deque[str] = deque(maxlen=_LOGINS_KEPT)
-
-    def signed(self, login: SignedLogin) -> None:
-        """A login is about to be sent."""
-        self._signatures.append(login.sign)
+    def __init__(self, account: Account) -> None:
+        self._target = account.target
+        self._redactor = account.redactor
 
     def dialling(self, link: int) -> None:
         """A link is dialled."""
@@ -254,9 +238,7 @@ class ChannelLog:
 
     def _text(self, text: str) -> str:
         """Return a text that may come from the exchange as it may be logged, after a colon."""
-        for secret in (*self._secrets, *self._signatures):
-            if len(secret) >= _SECRET_FROM:
-                text = text.replace(secret, "***")
+        text = self._redactor.hide(text)
         if len(text) > _SHOWN:
             text = f"{text[:_SHOWN]}…"
         line = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from bitget_proto import Dialect, RestRequest, ValidationError
 
 from .checks import safe_repr
+from .http_client import HttpClient, http_errors, library_of
 from .url import Target
 
 if TYPE_CHECKING:
@@ -66,6 +67,24 @@ def check_rest(rest: object, *, orders: object, rest_after: float | None = None)
         )
 
 
+class _Hidden(str):
+    """A user or a password of a proxy. httpcore writes the `repr` of its bytes into its log at DEBUG
+    (`setup_socks5_connection`).
+    """
+
+    __slots__ = ()
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
+        return _HiddenBytes(super().encode(encoding, errors))
+
+
+class _HiddenBytes(bytes):
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "b'***'"
+
+
 class _Sender:
     """What both senders share."""
 
@@ -79,27 +98,29 @@ class _Sender:
         options = {"verify": target.tls or True, "timeout": TIMEOUT, "trust_env": False}
         if (proxy := target.proxy) is not None:
             host = f"[{proxy.host}]" if ":" in proxy.host else proxy.host
-            auth = None if proxy.user is None else (proxy.user, proxy.password)
+            auth = None if proxy.user is None else (_Hidden(proxy.user), _Hidden(proxy.password))
             url = f"{proxy.scheme}://{host}:{proxy.port}"
             options["proxy"] = _httpx().Proxy(url, auth=auth)
         return options
 
-    def _parts(self, request: RestRequest, headers: Mapping[str, str]) -> dict[str, Any]:
+    def _parts(
+        self, library: Any, request: RestRequest, headers: Mapping[str, str]
+    ) -> dict[str, Any]:
         """Return the parts of a request, whose URL has exactly the characters that were signed."""
-        url = _httpx().URL(self._origin).copy_with(raw_path=request.target.encode("ascii"))
+        url = library.URL(self._origin).copy_with(raw_path=request.target.encode("ascii"))
         content = request.body.encode()
         return {"method": request.method, "url": url, "headers": dict(headers), "content": content}
 
 
 class HttpxSender(_Sender):
-    """Sends requests with httpx, through `client` if there is one."""
+    """Sends requests with httpx, or through `client` if there is one."""
 
-    def __init__(self, target: Target, client: httpx.AsyncClient | None) -> None:
+    def __init__(self, target: Target, client: HttpClient | None) -> None:
         super().__init__(target)
         self._given = client
         self._own: httpx.AsyncClient | None = None
 
-    def open(self) -> httpx.AsyncClient:
+    def open(self) -> Any:
         """Return the client, which the first call makes.
 
         Raises: ImportError, with the command to install it, if httpx is missing.
@@ -111,7 +132,7 @@ class HttpxSender(_Sender):
 
     async def __call__(self, request: RestRequest, headers: Mapping[str, str]) -> Answer:
         client = self.open()
-        answer = await client.request(**self._parts(request, headers))
+        answer = await client.request(**self._parts(library_of(client), request, headers))
         return answer.status_code, answer.content
 
     async def aclose(self) -> None:
@@ -135,7 +156,7 @@ class BlockingHttpxSender(_Sender):
 
     def __call__(self, request: RestRequest, headers: Mapping[str, str]) -> Answer:
         client = self.open()
-        answer = client.request(**self._parts(request, headers))
+        answer = client.request(**self._parts(_httpx(), request, headers))
         return answer.status_code, answer.content
 
     def close(self) -> None:
@@ -146,16 +167,12 @@ class BlockingHttpxSender(_Sender):
 
 
 def never_left(error: Exception) -> bool:
-    """Return whether httpx raised this before it had a connection, so that nothing was sent.
+    """Return whether a client raised this before it had a connection, so that nothing was sent.
 
     Our clients open a connection for each request or take an idle one, and try nothing twice.
     """
-    kind = type(error)
-    return kind.__module__.partition(".")[0] == "httpx" and kind.__name__ in (
-        "ConnectError",
-        "ConnectTimeout",
-        "PoolTimeout",
-        "ProxyError",
+    return isinstance(
+        error, http_errors("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError")
     )
 
 

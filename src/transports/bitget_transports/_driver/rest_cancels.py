@@ -18,15 +18,14 @@ import attrs
 from bitget_proto import RestCancel, Session, ValidationError
 
 from .account import Account
-from .log import ChannelLog
 from .rest import never_left
 
 AT_ONCE = 8
 """REST requests that may be out at once on an event loop. Our choice: with an answer after 0.1 s they
 are nearly as many as any account may send."""
 
-LONGEST = 10.0
-"""Seconds after which a request is given up: our choice, and as long as `Config.answer_timeout`. A
+LONGEST = 15.0
+"""Seconds after which a request is given up: our choice, and more than `Config.answer_timeout`. A
 function of the caller's may have no limit of its own."""
 
 
@@ -40,9 +39,10 @@ class RestDriver(Protocol):
     """What requests need of their driver."""
 
     account: Account
-    log: ChannelLog
-    clock_ahead: float
 
+    def corrected_time(self) -> float | None: ...
+
+    def rest_not_sent(self, cancel: RestCancel, reason: str) -> None: ...
     def rest_ended(self, report: Report) -> None: ...
 
 
@@ -86,10 +86,14 @@ class RestCancels:
         try:
             yield asked
         except Exception as error:  # noqa: BLE001 - it may be of the caller's function
-            unsent = asked.headers is None or (self._ours and never_left(error))
-            self._end(partial(self._failed, cancel, f"{type(error).__name__}: {error}", unsent))
+            reason = self._driver.account.why(error)
+            if asked.headers is None or (self._ours and never_left(error)):
+                self._not_sent(cancel, reason)
+            else:
+                self._end(partial(self._session.rest_failed, cancel.number, reason))
         except BaseException:
-            self._end(partial(self._failed, cancel, "the request was given up", False))  # noqa: FBT003
+            reason = "the request was given up"
+            self._end(partial(self._session.rest_failed, cancel.number, reason))
             raise
         else:
             self._end(partial(self._answered, cancel, asked.answer))
@@ -100,12 +104,16 @@ class RestCancels:
         Raises: RestFailed if the wall clock fails.
         """
         account = self._driver.account
-        asked.headers = account.sign_rest(cancel.request, self._driver.clock_ahead)
+        asked.headers = account.sign_rest(cancel.request, self._driver.corrected_time())
         return asked.headers
 
     def drop(self, cancel: RestCancel) -> None:
         """Report that a request was not sent, because the channel is closed first."""
-        self._end(partial(self._failed, cancel, "the channel is closed", True))  # noqa: FBT003
+        self._not_sent(cancel, "the channel is closed")
+
+    def _not_sent(self, cancel: RestCancel, reason: str) -> None:
+        self._driver.rest_not_sent(cancel, reason)
+        self._end(partial(self._session.rest_failed, cancel.number, reason, unsent=True))
 
     def _end(self, report: Report) -> None:
         self._out -= 1
@@ -116,8 +124,3 @@ class RestCancels:
             self._session.rest_replied(cancel.number, answer, now)  # type: ignore[arg-type]
         except ValidationError as error:
             self._session.rest_failed(cancel.number, f"rest returned something else: {error}", now)
-
-    def _failed(self, cancel: RestCancel, reason: str, unsent: bool, now: float) -> None:
-        if unsent:
-            self._driver.log.rest_not_sent(cancel.id, reason)
-        self._session.rest_failed(cancel.number, reason, now, unsent=unsent)

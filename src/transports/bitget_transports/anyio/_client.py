@@ -21,7 +21,6 @@ try:
     import anyio.lowlevel
 except ImportError as error:
     raise ImportError("this transport needs anyio: pip install 'bitget-proto[anyio]'") from error
-import httpx
 
 from bitget_proto import (
     Budget,
@@ -45,6 +44,7 @@ from .._driver.channel import Channel, Opener, SessionChannel
 from .._driver.checks import codec_for, safe_repr
 from .._driver.confirming import use_rest
 from .._driver.errors import ConnectFailed
+from .._driver.http_client import HttpClient, library_of
 from .._driver.limits import Limits
 from .._driver.log import with_trace_log
 from .._driver.proxy import unless_connected
@@ -76,7 +76,7 @@ def connect(
     observe: Callable[[Event | SessionEvent | Final, float], object] | None = None,
     orders: bool = False,
     rest: SendRest | None = None,
-    client: httpx.AsyncClient | None = None,
+    client: HttpClient | None = None,
 ) -> Opener[Channel]:
     """Connect and log in, for a `Channel`. With `async with`, leaving the context closes it; `Opener.open`
     opens one without a context.
@@ -86,8 +86,8 @@ def connect(
 
     `tls` verifies the server's certificate; by default the system's certificate authorities are
     used. `wall_clock` returns seconds since 1970, for the timestamp of the login. `client` is an
-    httpx client of your own, which has its own proxies, for example for an app in the same process
-    (`httpx_ws.transport.ASGIWebSocketTransport`). All times are on
+    `AsyncClient` of your own, of httpx or httpx2, which has its own proxies, for example for an app
+    in the same process (`httpx_ws.transport.ASGIWebSocketTransport`). All times are on
     `bitget_transports.clock`, which everything that shares a `budget` must use.
 
     `proxy` is the URL of a proxy: `http://` (through which the channel opens a tunnel with CONNECT),
@@ -107,6 +107,8 @@ def connect(
     `rest`) or with `rest`, a function that takes a `RestRequest` and its headers, sends it to the
     exchange, and returns the status and the body of the answer. By default REST is that of the
     exchange for its own URLs, and on the host of `url` for any other.
+    If the wall clock seems wrong before the first login, REST is asked for the exchange's time; that
+    request has no headers.
 
     An `Exception` that `wall_clock`, `trace` or `observe` raises stops no cancel. It is a `CallerError` in
     `events`, and goes with its traceback to the logger `bitget_transports`.
@@ -157,7 +159,7 @@ def open_session(
     orders: bool = False,
     rest: SendRest | None = None,
     jitter: Callable[[], float] = random.random,
-    client: httpx.AsyncClient | None = None,
+    client: HttpClient | None = None,
 ) -> Opener[SessionChannel]:
     """Connect, log in, and stay connected: as `connect`, but when a connection is lost, the next
     one takes over its cancels.
@@ -199,9 +201,10 @@ def open_session(
 
 
 def _check_client(client: object, tls: ssl.SSLContext | None) -> None:
-    if client is not None and not isinstance(client, httpx.AsyncClient):
+    if client is not None and library_of(client) is None:
         raise ValidationError(
-            f"client must be an httpx.AsyncClient, or None; got {safe_repr(client)}"
+            f"client must be an httpx.AsyncClient, an httpx2.AsyncClient, or None; got "
+            f"{safe_repr(client)}"
         )
     if client is not None and tls is not None:
         raise ValidationError(
@@ -230,7 +233,7 @@ class AnyioDriver(AsyncDriver):
         account: Account,
         limits: Limits | None,
         config: Config,
-        client: httpx.AsyncClient | None,
+        client: HttpClient | None,
         observe: Observe | None = None,
     ) -> None:
         token = anyio.lowlevel.current_token()
@@ -253,6 +256,11 @@ class AnyioDriver(AsyncDriver):
         """Wait until the flag is set, for at most this many seconds."""
         with anyio.move_on_after(None if seconds == inf else seconds):
             await flag.wait()
+
+    @asynccontextmanager
+    async def bounded(self, seconds: float) -> AsyncGenerator[None]:
+        with anyio.fail_after(seconds):
+            yield
 
     def pause(self) -> Awaitable[None]:
         return anyio.lowlevel.checkpoint()

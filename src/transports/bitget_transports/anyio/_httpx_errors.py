@@ -6,6 +6,7 @@ arrives is seen here first, and the body is read here.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -16,6 +17,7 @@ from httpx_ws import WebSocketUpgradeError
 
 from .._driver.connect_errors import could_not_connect, ended_early, speaks_no_http
 from .._driver.errors import ConnectFailed, UpgradeRefused
+from .._driver.http_client import HttpClient, core_of, http_errors
 from .._driver.http_refusal import refusal, retry_after
 from .._driver.proxy import Proxy
 from .._driver.rfc6455 import begins_http
@@ -33,7 +35,7 @@ class Handshake:
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._client: httpx.AsyncClient | None = None
+        self._client: HttpClient | None = None
         self._watched: list[httpcore.AsyncNetworkStream] = []
         self._head = b""
         """The first bytes of the answer."""
@@ -44,7 +46,7 @@ class Handshake:
         self.via = target.proxy
         """The proxy, while it has not connected to the exchange."""
 
-    def of(self, client: httpx.AsyncClient) -> Handshake:
+    def of(self, client: HttpClient) -> Handshake:
         """Use this client; return what to pass to httpx-ws in its place."""
         self._client = client
         return self
@@ -53,7 +55,8 @@ class Handshake:
     async def stream(self, *arguments: Any, **options: Any) -> AsyncGenerator[httpx.Response]:
         """As `httpx.AsyncClient.stream`, which is all that httpx-ws calls."""
         assert self._client is not None  # noqa: S101 - `of` was called
-        async with self._client.stream(*arguments, **options) as response:
+        stream = cast("httpx.AsyncClient", self._client).stream
+        async with stream(*arguments, **options) as response:
             if response.status_code != httpx.codes.SWITCHING_PROTOCOLS:
                 self._body = await _beginning(response)
             yield response
@@ -81,17 +84,19 @@ class Handshake:
         error = _unwrapped(error)
         if isinstance(error, ConnectFailed):
             return error  # of the proxy
-        if isinstance(error, WebSocketUpgradeError):
-            status, headers = error.response.status_code, error.response.headers
+        if isinstance(error, _upgrade_errors()):
+            response: Any = getattr(error, "response")  # noqa: B009 - of either library
+            status, headers = response.status_code, response.headers
             wait = retry_after(status, headers.get("Retry-After"), headers.get("Date"))
             return UpgradeRefused(target.host, status, self._body, wait)
-        if isinstance(error, httpx.ProxyError):
+        if isinstance(error, http_errors("ProxyError")):
             return ConnectFailed(
                 f"the proxy of the client did not connect to {target.host}:{target.port}: check its "
                 "URL, and the credentials in it"
             )
-        if isinstance(error, (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)):
-            ended = self._ended or not isinstance(error, httpx.RemoteProtocolError)
+        wrong = http_errors("RemoteProtocolError")
+        if isinstance(error, (*wrong, *http_errors("ReadError", "WriteError"))):
+            ended = self._ended or not isinstance(error, wrong)
             return self.early_refusal() or (
                 ended_early(target) if ended and begins_http(self._head) else speaks_no_http(target)
             )
@@ -105,7 +110,8 @@ class Handshake:
             self._head += data[: _HEAD - len(self._head)]
             self._ended = not data
             if not begins_http(self._head):
-                raise httpcore.RemoteProtocolError("the answer is not HTTP")
+                core = core_of(stream) or httpcore
+                raise core.RemoteProtocolError("the answer is not HTTP")
             return data
 
         stream.read = watched  # type: ignore[method-assign]
@@ -120,6 +126,16 @@ def connect_failure(target: Target, error: Exception, via: Proxy | None = None) 
     return could_not_connect(target, error, via)
 
 
+def _upgrade_errors() -> tuple[type[Exception], ...]:
+    """Return the classes of a refused handshake: of httpx-ws, and of httpx2, whose transport for apps
+    raises its own.
+    """
+    successor = sys.modules.get("httpx2.websockets")
+    if successor is None:
+        return (WebSocketUpgradeError,)
+    return WebSocketUpgradeError, successor.WebSocketUpgradeError
+
+
 async def _beginning(response: httpx.Response) -> bytes:
     """Return the beginning of the body; b"" when it cannot be read."""
     body = b""
@@ -128,7 +144,7 @@ async def _beginning(response: httpx.Response) -> bytes:
             body += part
             if len(body) >= _BODY:
                 break
-    except httpx.HTTPError:
+    except http_errors("HTTPError"):
         return b""
     return body
 

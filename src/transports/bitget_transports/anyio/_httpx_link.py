@@ -21,6 +21,8 @@ What httpx-ws 0.9.0 does, and what this file does about it:
 - A message passes through a queue and an extra task. Here it is taken before the queue.
 - httpcore, below it, does not close a socket whose TLS handshake is cancelled. Here it is closed.
 - It sends WebSocket pings, which the exchange does not count. Here they are disabled.
+- It knows no client of httpx2, but needs only its method `stream` and the stream below. Here the errors
+  of that stream become those of httpcore.
 """
 
 from __future__ import annotations
@@ -62,6 +64,7 @@ from .._driver.connect_errors import (
     took_too_long,
 )
 from .._driver.errors import ConnectFailed
+from .._driver.http_client import HttpClient, core_of
 from .._driver.limits import Limits, frame_limit
 from .._driver.proxy import Proxy
 from .._driver.tcp_reset import reset_when_closed
@@ -95,7 +98,7 @@ class HttpxWebSocket:
         target: Target,
         limits: Limits,
         max_message: int | None,
-        client: httpx.AsyncClient | None,
+        client: HttpClient | None,
         arrivals: Arrivals,
     ) -> None:
         self._target = target
@@ -126,9 +129,11 @@ class HttpxWebSocket:
         try:
             with self._whole:
                 async with AsyncExitStack() as stack:
-                    client = self._client
-                    if client is None:
-                        client = await stack.enter_async_context(_make_client(self._target))
+                    client: HttpClient = (
+                        await stack.enter_async_context(_make_client(self._target))
+                        if self._client is None
+                        else self._client
+                    )
                     session = await stack.enter_async_context(self._connect(client))
                     try:
                         self._whole.deadline = float("inf")
@@ -194,7 +199,7 @@ class HttpxWebSocket:
 
     # --- inside ---
 
-    def _connect(self, client: httpx.AsyncClient) -> Any:
+    def _connect(self, client: HttpClient) -> Any:
         meter = self._meter
 
         class Session(AsyncWebSocketSession):
@@ -357,6 +362,8 @@ class _Metered(httpcore.AsyncNetworkStream):
             data = await self._stream.read(max_bytes - self._in_a_row, timeout)
         except Exception as error:
             meter.failure = error
+            if (known := _as_httpcore(error)) is not None:
+                raise known from error
             raise
         self._in_a_row += len(data)
         meter.arrivals.bytes += len(data)
@@ -373,13 +380,26 @@ class _Metered(httpcore.AsyncNetworkStream):
             # It answers a ping, which was not part of a message. The two have the same length,
             # except for the mask.
             self._meter.count -= len(buffer) - _MASK
-        await self._stream.write(buffer, timeout)
+        try:
+            await self._stream.write(buffer, timeout)
+        except Exception as error:
+            if (known := _as_httpcore(error)) is not None:
+                raise known from error
+            raise
 
     async def aclose(self) -> None:
         await self._stream.aclose()
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
+
+
+def _as_httpcore(error: Exception) -> Exception | None:
+    """Return an error of httpcore2 as that of httpcore, which httpx-ws expects; None for others."""
+    if core_of(error) in (None, httpcore):
+        return None
+    same: type[Exception] = getattr(httpcore, type(error).__name__)
+    return same(str(error))
 
 
 class _Proxied(AutoBackend):

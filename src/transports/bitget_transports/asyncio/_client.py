@@ -1,7 +1,7 @@
 """`connect` and `open_session` over asyncio.
 
-The driver has one timer handle, and a task only while it dials or asks REST. Opening, writing and closing are
-each bounded by a limit. A link is one WebSocket, see `_link`.
+The driver has one timer handle, and a task only while it dials or asks REST. Opening, writing and
+closing are each bounded by a limit. A link is one WebSocket, see `_link`.
 """
 
 from __future__ import annotations
@@ -109,6 +109,8 @@ def connect(
     `rest`) or with `rest`, a function that takes a `RestRequest` and its headers, sends it to the
     exchange, and returns the status and the body of the answer. By default REST is that of the
     exchange for its own URLs, and on the host of `url` for any other.
+    If the wall clock seems wrong before the first login, REST is asked for the exchange's time; that
+    request has no headers.
 
     An `Exception` that `wall_clock`, `trace` or `observe` raises stops no cancel. It is a `CallerError` in
     `events`, and goes with its traceback to the logger `bitget_transports`.
@@ -256,6 +258,9 @@ class AsyncioDriver(AsyncDriver):
             async with asyncio.timeout(None if seconds == inf else seconds):
                 await flag.wait()
 
+    def bounded(self, seconds: float) -> asyncio.Timeout:
+        return asyncio.timeout(seconds)
+
     def pause(self) -> Awaitable[None]:
         """Yield to the event loop once, so that other tasks can run."""
         return asyncio.sleep(0)
@@ -278,7 +283,7 @@ class AsyncioDriver(AsyncDriver):
                 for link in list(self._alive):
                     await link.gone.wait()
                 if self._requests:
-                    await asyncio.wait(self._requests)
+                    await asyncio.wait(self._requests, timeout=self.limits.close_timeout)
             finally:
                 for link in list(self._alive):
                     link.abort()

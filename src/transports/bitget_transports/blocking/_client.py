@@ -116,6 +116,8 @@ def connect(
     `rest`) or with `rest`, a function that takes a `RestRequest` and its headers, sends it to the
     exchange, and returns the status and the body of the answer. By default REST is that of the
     exchange for its own URLs, and on the host of `url` for any other.
+    If the wall clock seems wrong before the first login, REST is asked for the exchange's time; that
+    request has no headers.
 
     An `Exception` that `wall_clock`, `trace` or `observe` raises stops no cancel. It is a `CallerError` in
     `events`, and goes with its traceback to the logger `bitget_transports`.
@@ -297,7 +299,8 @@ class Channel:
         ended meanwhile.
 
         Raises: LocalProtocolError if the channel was opened without `orders=True`, or for
-        `Unresolved(sent=False)`; ValidationError if it is not an outcome.
+        `Unresolved(sent=False)`; ValidationError if it is not an outcome;
+        ImportError without httpx and without `rest`.
         """
         return self._confirming_or_raise().confirm(outcome)
 

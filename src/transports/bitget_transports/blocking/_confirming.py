@@ -107,6 +107,12 @@ class Confirming:
             headers = self._confirmer.signed(asked.request)
             asked.answer = self._send(asked.request, headers)
 
+    def ask_time(self) -> None:
+        """Ask REST for the exchange's time, and log in with what is known then."""
+        with self._confirmer.asking_time() as asked:
+            asked.answer = self._send(asked.request, {})
+        self._driver.execute(lambda: self._driver.time_asked(self._confirmer.server_time))
+
     def _open_orders(self, listing: Listing) -> list[CancelOrder]:
         """Return all open orders, page by page.
 
@@ -126,7 +132,7 @@ class Confirming:
             if (look_up := confirmer.next_look_up()) is not None:
                 self._ask(look_up)
                 self._driver.run_once(clock())
-            else:
+            elif not waiter.finals:  # a deadline may just have expired
                 self._serve_once(confirmer.until)
 
     def _ask(self, look_up: LookUp) -> None:
@@ -174,5 +180,9 @@ def use_rest(
     if not orders:
         return None
     confirmer = Confirmer(account, driver.router.core.codec.dialect)
+    if isinstance(rest, BlockingHttpxSender):
+        confirmer.check_rest = rest.open
     driver.follow_orders(confirmer)
-    return Confirming(driver, confirmer, rest)
+    confirming = Confirming(driver, confirmer, rest)
+    driver.ask_time = confirming.ask_time
+    return confirming

@@ -106,6 +106,8 @@ class BlockingDriver(Driver):
         """Sends the requests of `rest`."""
         self._to_rest: RestCancel | None = None
         """The cancel whose REST request is about to be sent."""
+        self.ask_time: Callable[[], None] | None = None
+        """Asks REST for the exchange's time, and calls `time_asked`; None where REST is not used."""
         self._stopped = False
         """Whether every socket is closed, and the selector."""
 
@@ -333,7 +335,10 @@ class BlockingDriver(Driver):
         while not self.is_up():
             if self.now() >= deadline:
                 raise self.first_login.timeout_error()
-            self.run_once(deadline)
+            if self.waits_for_time and self.ask_time is not None:
+                self.ask_time()
+            else:
+                self.run_once(deadline)
 
     def _serve(self, deadline: float) -> None:
         """Wait until a link is ready or the deadline expires; then step the links that are ready."""

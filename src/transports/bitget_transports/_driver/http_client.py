@@ -1,0 +1,42 @@
+"""HTTP clients of the caller: those of httpx, and of httpx2, which continues it under another name.
+
+The two share their methods, but no class: neither clients nor URLs nor exceptions. httpx2 is never
+imported here.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+
+class HttpClient(Protocol):
+    """An `AsyncClient` of httpx or of httpx2."""
+
+    def request(self, method: str, url: str) -> Awaitable[Any]: ...
+    def stream(self, method: str, url: str) -> AbstractAsyncContextManager[Any]: ...
+
+
+def library_of(client: object) -> Any:
+    """Return the module httpx or httpx2, whose `AsyncClient` this is; None if it is neither."""
+    return next((each for each in _loaded("httpx") if isinstance(client, each.AsyncClient)), None)
+
+
+def http_errors(*names: str) -> tuple[type[Exception], ...]:
+    """Return the exceptions of these names, of httpx and of httpx2."""
+    return tuple(getattr(module, name) for module in _loaded("httpx") for name in names)
+
+
+def core_of(part: object) -> Any:
+    """Return the module httpcore or httpcore2, which a stream or an exception is of; None if it is
+    of neither.
+    """
+    name = type(part).__module__.partition(".")[0]
+    return next((each for each in _loaded("httpcore") if each.__name__ == name), None)
+
+
+def _loaded(name: str) -> list[Any]:
+    """Return the module of this name and its successor, as far as they are imported."""
+    return [sys.modules[each] for each in (name, f"{name}2") if each in sys.modules]
