@@ -357,7 +357,7 @@ def _of_session(session: Any, now: float) -> Hashable:
         for id, cancel in session._cancels.open.items()
     ]
     lanes = [(lane.state, key_of(lane.redial, now)) for lane in session._links.lanes]
-    down_since = lately(session._down_since, now, config.no_link_timeout)
+    down_since = lately(session._links.down_since, now, config.no_link_timeout)
     return tuple(links), tuple(cancels), tuple(lanes), down_since
 
 
@@ -443,18 +443,24 @@ KEYS: Final[Mapping[type[Any], tuple[_Key | None, Mapping[str, _Key | _Left]]]] 
         {
             "_answered": _as_it_is,
             "_budget": key_of, "_cancels": key_of, "_close_at": off, "_closing": _as_it_is, "_codec": LEFT_OUT,
-            "_config": LEFT_OUT, "_down_since": LEFT_OUT, "_pending_end": _as_it_is, "_ids": key_of, "_in_call": _as_it_is,
-            "_links": LEFT_OUT, "_now": LEFT_OUT, "_outputs": _all_past, "_own": _order,
-            "_rest": _never_there, "_stamp_refused": _as_it_is, "_state": _as_it_is, "_ever_up": _as_it_is,
-            "_subscriptions": _order,
+            "_config": LEFT_OUT, "_pending_end": _as_it_is, "_ids": key_of, "_in_call": _as_it_is,
+            "_links": key_of, "_now": LEFT_OUT, "_outputs": _all_past, "_own": _order,
+            "_rest": _never_there, "_subscriptions": _order,
         },
     ),
-    Links: (None, dict.fromkeys(("_dialled", "all", "lanes"), LEFT_OUT)),
+    Links: (
+        None,
+        {
+            **dict.fromkeys(("_config", "_dialled", "all", "down_since", "lanes"), LEFT_OUT),
+            "_ever_up": _as_it_is, "stamp_refused": _as_it_is, "state": _as_it_is,
+        },
+    ),
     Lane: (None, dict.fromkeys(("redial", "state", "successor", "serving"), LEFT_OUT)),
     SessionQueue: (
         None,
         {
-            "_deadlines": key_of, "_queue_timeout": LEFT_OUT, "_resends": _as_it_is, "_rest_after": LEFT_OUT,
+            "_deadlines": key_of, "_limit": LEFT_OUT, "_queue_timeout": LEFT_OUT, "_resends": _as_it_is,
+            "_rest_after": LEFT_OUT,
             "_spacing": key_of, "_taken": LEFT_OUT, "open": LEFT_OUT, "waiting": key_of,
         },
     ),

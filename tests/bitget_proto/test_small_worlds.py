@@ -60,6 +60,7 @@ from bitget_proto._machine.cancel_queue import CancelQueue, Rank
 from bitget_proto._machine.deadlines import after
 from bitget_proto._machine.heartbeat import Heartbeat
 from bitget_proto._machine.in_flight import InFlight
+from bitget_proto._machine.links import Links
 from bitget_proto._machine.order_spacing import Spacing
 from bitget_proto._machine.outcomes import Outcomes
 from bitget_proto._machine.rate_limit import Pace
@@ -533,8 +534,8 @@ def counts_what_never_left(right: Any, cancel: Cancel, attempt: Any, **how: Any)
     return outcome
 
 
-def counts_from_cancel(right: Any, session: Any, cancel: Any) -> float:
-    return after(cancel.taken_at, session._config.no_link_timeout)
+def counts_from_cancel(right: Any, links: Any, taken_at: float) -> float:
+    return after(taken_at, links._config.no_link_timeout)
 
 
 def none_is_busy(right: Any, session: Any, now: float, busy: Any = ()) -> Any:
@@ -663,7 +664,7 @@ FAULTS = [
         "the time without a link counts from `cancel`",
         "resend",
         "the reason of an outcome holds",
-        Session, "_link_until", counts_from_cancel,
+        Links, "no_link_until", counts_from_cancel,
     ),
     Fault(
         "a steady link is dialled again like an unsteady one",

@@ -45,6 +45,7 @@ from bitget_proto._machine.cancel_queue import Rank
 from bitget_proto._machine.frame_queue import FrameQueue
 from bitget_proto._machine.heartbeat import Heartbeat
 from bitget_proto._machine.in_flight import InFlight, OpenCancel
+from bitget_proto._machine.links import Links
 from bitget_proto._machine.outcomes import Outcomes
 from bitget_proto._machine.request_ids import RequestIds
 from bitget_proto._trace import replay as replay_module
@@ -581,6 +582,7 @@ def changed(module: object, name: str, value: object) -> Plant:
 
 
 _hand_out, _in_order = FrameQueue.hand_out, InFlight.in_order
+_refused = Links._refused
 _enqueue, _settle, _time_out = InFlight.enqueue, Outcomes.settle, Outcomes.time_out
 
 
@@ -647,13 +649,13 @@ def _resends_all(self: Any, *args: Any, **named: Any) -> str:
     return taken
 
 
-def _stays(self: Any, link: Any) -> None:
+def _stays(self: Any, link: Any, now: float) -> None:
     pass
 
 
 def _forgets_the_stamp(self: Any, refusal: Any) -> Any:
-    ended = Session._refused(self, refusal)
-    self._stamp_refused = False
+    ended = _refused(self, refusal)
+    self.stamp_refused = False
     return ended
 
 
@@ -708,8 +710,8 @@ FAULTS: dict[str, Plant] = {
     ),
     "nothing is sent again": faulty(Session, cancel=_resends_nothing),
     "everything is sent again": faulty(Session, cancel=_resends_all),
-    "the session does not leave": faulty(Session, _leave=_stays),
-    "the stamp is not asked for": faulty(Session, _refused=_forgets_the_stamp),
+    "the session does not leave": changed(Links, "leave", _stays),
+    "the stamp is not asked for": changed(Links, "_refused", _forgets_the_stamp),
     "refused logins are tried again": changed(session_module, "REFUSED_FOR_GOOD", frozenset[str]()),
 }
 

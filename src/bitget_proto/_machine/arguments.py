@@ -157,6 +157,18 @@ def check_rest_reply(reply: object) -> tuple[int, str | bytes]:
             )
 
 
+def check_retry_after(value: object) -> float:
+    """Return the seconds of `Retry-After`.
+
+    Raises: ValidationError for anything but a number from 0 up.
+    """
+    if isinstance(value, bool) or not isinstance(value, (float, int)) or not value >= 0:
+        raise ValidationError(
+            f"retry_after must be a number of seconds from 0 up, or None; got {safe_repr(value)}"
+        )
+    return value
+
+
 def unsent_ids(unsent: Iterable[str]) -> tuple[str, ...]:
     """Return the ids of cancels that were not sent; a string is one id.
 

@@ -11,17 +11,14 @@ the same id and what is left of its time. The link's outcome for it is final, or
 `waiting`.
 
 Rules for changes
-- The session decides which link serves and which link gets a cancel. `Connection` decides what a
-  message means, `cancel_attempts` what the outcome of an attempt means for the cancel, and
+- The session decides which link gets a cancel. `Links` decides which link is dialled and which
+  serves, `Connection` what a message means, `cancel_attempts` what the outcome of an attempt means for the cancel, and
   `backoff` when to dial.
 - Only `poll` returns outputs; the inputs and commands add to `_outputs`. Properties change nothing.
 - An input never raises because of what a peer did, and is ignored if its link has ended. An input
   for a link that was never dialled, and a command that is refused, raise `LocalProtocolError`
   before anything has changed.
-- The state changes in `_move` only, which looks the new state up in `SESSION_TRANSITIONS`. Each lane
-  has a state; that of the session is the best of them.
-- While no link serves, one link is dialled at a time. So a refused login means the same as with one
-  lane.
+- The state changes in `Links.move` only.
 - A cancel gets its outcome in `_settle` only, which also removes it from `SessionQueue`. The
   exception is `_recover`.
 - Timers fire in `handle_timeout` only. `poll` compares the backoff, the spacing and the rate limits
@@ -35,13 +32,11 @@ Rules for changes
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from collections.abc import Callable, Collection, Container, Iterable
 from math import inf
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
-from .._values.codes import REFUSED_FOR_GOOD, STAMP_REFUSED
 from .._values.credentials import SignedLogin
 from .._values.errors import LocalProtocolError, ValidationError, check_part, safe_repr
 from .._values.events import (
@@ -77,11 +72,12 @@ from .arguments import (
     check_orders,
     check_own_frames,
     check_rest_reply,
+    check_retry_after,
     check_timeout,
-    no_room_error,
+    takes_no_more,
     unsent_ids,
 )
-from .backoff import Draw, Redial, dial_pace
+from .backoff import Draw
 from .cancel_attempts import Cancel
 from .connection import NORMAL_CLOSURE, Connection
 from .deadlines import MAX, after, finite_time
@@ -102,7 +98,7 @@ from .session_events import (
     Up,
 )
 from .session_queue import SessionQueue
-from .session_states import SESSION_TRANSITIONS, SessionCause, SessionState, SessionStep, WhyEnded
+from .session_states import SessionState, SessionStep, WhyEnded
 
 if TYPE_CHECKING:
     from .rest_attempts import RestAttempts
@@ -164,8 +160,6 @@ class Session:
         "_closing",
         "_codec",
         "_config",
-        "_down_since",
-        "_ever_up",
         "_ids",
         "_in_call",
         "_links",
@@ -174,8 +168,6 @@ class Session:
         "_own",
         "_pending_end",
         "_rest",
-        "_stamp_refused",
-        "_state",
         "_subscriptions",
     )  # fmt: skip
 
@@ -201,7 +193,6 @@ class Session:
         self._budget = (
             Budget(link.messages_per_second, link.pace_margin) if budget is None else budget
         )
-        self._state = _DOWN
         self._now = -inf
         self._in_call = False
         """Whether a call is in progress, or was interrupted by an exception."""
@@ -213,10 +204,7 @@ class Session:
         self._subscriptions: list[str] = []
         """The subscriptions that are sent on each link."""
         self._ids = RequestIds(link.id_prefix)
-        pace = dial_pace(self._config)
-        self._links = Links(
-            [Lane(Redial(self._config, jitter, pace)) for _ in range(self._config.links)]
-        )
+        self._links = Links(self._config, jitter)
         self._rest: RestAttempts | None = None
         """The cancels that go by REST; None without `SessionConfig.rest_after`."""
         if self._config.rest_after is not None:
@@ -224,8 +212,7 @@ class Session:
             from .rest_attempts import RestAttempts
 
             self._rest = RestAttempts(self._config, self._codec.dialect)
-        self._stamp_refused = self._ever_up = self._answered = False
-        self._down_since: float | None = None
+        self._answered = False
         self._closing = False
         """Whether `close(queued="send")` was called, so that nothing more is taken."""
         self._close_at = inf
@@ -234,14 +221,14 @@ class Session:
         """The last event, which is added when every link has ended; None if not ending."""
 
     def __repr__(self) -> str:
-        return f"<Session {self._state.value}, {len(self._cancels)} in flight>"
+        return f"<Session {self.state.value}, {len(self._cancels)} in flight>"
 
     # --- properties ---
 
     @property
     def state(self) -> SessionState:
         """The state of the session."""
-        return self._state
+        return self._links.state
 
     @property
     def in_flight(self) -> int:
@@ -256,8 +243,7 @@ class Session:
         """
         if self._closing or self._pending_end is not None:
             return 0
-        limit = self._config.link.max_in_flight
-        return sys.maxsize if limit is None else limit - len(self._cancels)
+        return self._cancels.room
 
     @property
     def waiting_for_grant(self) -> int:
@@ -348,7 +334,7 @@ class Session:
         known = self._links.find(link)
         ids = unsent_ids(unsent)
         if retry_after is not None:
-            retry_after = _check_retry_after(retry_after)
+            retry_after = check_retry_after(retry_after)
         self._in_call, self._now = True, now
         if known is not None:
             if retry_after is not None:
@@ -413,7 +399,7 @@ class Session:
         for lane in self._links.lanes:
             serving = lane.serving
             if serving is not None and lane.state is _UP and serving.rotate_at <= now:
-                self._leave(serving)
+                self._links.leave(serving, now)
         if self._close_at <= now and self._pending_end is None:
             self._end(_ASKED)
         self._end_if_done()
@@ -443,7 +429,8 @@ class Session:
         timeout or policy.
         """
         now = self._begin(now)
-        self._check_takes(1)
+        self._check_open("cancels")
+        self._cancels.check_room(1)
         check_order(order, self._codec)
         until = inf if timeout is None else now + check_timeout(timeout)
         policy = self._config.policy if policy is None else check_policy(policy)
@@ -468,7 +455,8 @@ class Session:
         """
         now = self._begin(now)
         given = check_orders(orders, self._codec)
-        self._check_takes(len(given))
+        self._check_open("cancels")
+        self._cancels.check_room(len(given))
         until = inf if timeout is None else now + check_timeout(timeout)
         policy = self._config.policy if policy is None else check_policy(policy)
         self._in_call, self._now = True, now
@@ -505,7 +493,7 @@ class Session:
         has the id of a cancel.
         """
         now = self._begin(now)
-        self._check_takes_frames()
+        self._check_open("frames")
         check_frame(text)
         limit, own = self._config.link.max_own_frames, self._own
         for lane in self._links.lanes:
@@ -527,7 +515,7 @@ class Session:
         anything but product lines of the account.
         """
         now = self._begin(now)
-        self._check_takes_frames()
+        self._check_open("frames")
         text = self._codec.encode_subscribe(inst_types)
         self._in_call, self._now = True, now
         if text not in self._subscriptions:
@@ -593,8 +581,8 @@ class Session:
                 del outputs[0]
                 return given
             opens, lane = inf, None
-            if self._state is not _UP or len(self._links.lanes) > 1:
-                dial = self._next_dial()
+            if self._links.state is not _UP or len(self._links.lanes) > 1:
+                dial = self._links.next_dial()
                 if isinstance(dial, CallerError):
                     return dial
                 opens, lane = dial
@@ -649,7 +637,7 @@ class Session:
         timer = None if until == inf else Timer.REQUEST
         if self._cancels.waiting.size and not self._links.serving:
             for cancel in self._cancels.first_without_link():
-                if (at := self._link_until(cancel)) < until:
+                if (at := self._links.no_link_until(cancel.taken_at)) < until:
                     until, timer = at, Timer.NO_LINK
         if self._rest is not None:
             at, why = self._rest.due()
@@ -693,9 +681,6 @@ class Session:
         connection._frames.subscriptions.extend(self._subscriptions)
         return connection
 
-    def _closing_phrase(self) -> str:
-        return "has ended" if self._state is _ENDED else "is closing"
-
     def _begin(self, now: float) -> float:
         """Return the checked time of a call, and recover if the last call was interrupted.
 
@@ -707,29 +692,9 @@ class Session:
             self._recover()
         return now
 
-    def _next_dial(self) -> tuple[float, Lane | None] | CallerError:
-        """Return when the next dial is allowed, and its lane; or how the jitter failed."""
-        opens, chosen = inf, None
-        alone = not self._links.serving
-        for lane in self._links.lanes:
-            if alone and lane.successor is not None:
-                return inf, None
-            if lane.state is _DOWN or (lane.state is _MOVING and lane.successor is None):
-                allowed_at = lane.redial.allowed_at()
-                if isinstance(allowed_at, CallerError):
-                    return allowed_at
-                if allowed_at < opens:
-                    opens, chosen = allowed_at, lane
-        return opens, chosen
-
     def _dial(self, lane: Lane, now: float) -> Dial:
-        lane.redial.dialled(now)
-        link = self._links.dial(lane, self._connect(), after(now, self._config.dial_timeout))
-        if lane.state is _DOWN:
-            self._move(SessionStep.DIALLED, lane)
-            if self._down_since is None and not self._links.serving:
-                self._down_since = now
-        return Dial(link=link.number, stamp_refused=self._stamp_refused)
+        link = self._links.dial(lane, self._connect(), now)
+        return Dial(link=link.number, stamp_refused=self._links.stamp_refused)
 
     def _give_up(self, link: Link) -> None:
         """End a link whose dial the driver has not answered; a later answer is ignored."""
@@ -763,45 +728,25 @@ class Session:
                 if self._rest is not None:
                     self._rest.refused = True
             elif isinstance(output, GoingAway):
-                self._going_away(link)
+                self._links.going_away(link, self._now)
 
     def _ready(self, link: Link) -> None:
         """Let the dialled link serve.
 
         The one before it drains; what was sent on it keeps its deadlines.
         """
-        lane, now, down_since = link.lane, self._now, self._down_since
-        before, lane.serving, lane.successor = lane.serving, link, None
-        self._down_since = None
-        self._stamp_refused, self._ever_up = False, True
+        now = self._now
+        before, down_for = self._links.serve(link, now)
         if self._rest is not None:
             self._rest.refused = False
-        link.up_at = now
-        self._move(SessionStep.READY, lane)
-        self._outputs.append(
-            Up(link=link.number, down_for=0.0 if down_since is None else now - down_since)
-        )
+        self._outputs.append(Up(link=link.number, down_for=down_for))
         if before is not None and before.connection.state is State.READY:
             before.connection.close(now, within=inf)
             self._collect(before)
         link.connection._frames.own.extend(self._own)
         self._own.clear()
         if link.leaving:
-            self._leave(link)
-
-    def _going_away(self, link: Link) -> None:
-        lane = link.lane
-        if link is lane.successor:
-            # Its login may still be accepted. It is replaced once it serves.
-            link.leaving = True
-        elif link is lane.serving and lane.state is _UP:
-            self._leave(link)
-
-    def _leave(self, link: Link) -> None:
-        """Schedule the dial of a successor. The link serves until that is ready."""
-        self._move(SessionStep.LEAVING, link.lane)
-        link.lane.redial.served(self._now - link.up_at)
-        link.lane.redial.back_off(self._now)
+            self._links.leave(link, now)
 
     def _link_ended(self, link: Link, closed: Closed) -> None:
         """Remove a link that has ended. Its cancels are queued again or have their outcomes."""
@@ -811,48 +756,13 @@ class Session:
         if self._pending_end is not None:
             self._finish_if_over()
         elif link is lane.serving:
-            lane.serving, up_for = None, now - link.up_at
-            if not links.serving:
-                self._down_since = now
+            if links.lost(link, now):
+                up_for = now - link.up_at
                 self._outputs.append(
                     Down(link=link.number, why=closed.why, detail=closed.detail, up_for=up_for)
                 )
-            if lane.successor is not None:
-                self._move(SessionStep.LOST_WHILE_MOVING, lane)
-                return
-            was_in_up = lane.state is _UP
-            self._move(SessionStep.LOST, lane)
-            lane.redial.served(up_for)
-            if was_in_up:
-                lane.redial.back_off(now)
-            else:
-                # The next dial was already scheduled, by `_leave` or when the previous successor
-                # ended. Only bring it forward.
-                lane.redial.hasten(now)
-        elif link is lane.successor:
-            lane.successor = None
-            end = None if link.refusal is None else self._refused(link.refusal)
-            alone = not links.serving
-            if end is not None and alone:
-                self._end(end)
-                return
-            if lane.state is _DIALLING:
-                self._move(SessionStep.LOST, lane)
-            for other in links.lanes:
-                # While no link serves, the lanes take turns, and none must dial for another.
-                if other is lane or (alone and other.state is _DOWN):
-                    other.redial.back_off(now)
-
-    def _refused(self, refusal: LoginRejected) -> Ended | None:
-        """Return `Ended` if the session must not dial again after this refusal; else None."""
-        why = None
-        if refusal.code in STAMP_REFUSED:
-            if self._stamp_refused and not self._ever_up:
-                why = WhyEnded.STAMP_REFUSED
-            self._stamp_refused = True
-        elif refusal.code in REFUSED_FOR_GOOD:
-            why = WhyEnded.REFUSED
-        return None if why is None else Ended(why=why, detail=refusal.message, code=refusal.code)
+        elif link is lane.successor and (end := links.dial_failed(link, now)) is not None:
+            self._end(end)
 
     # --- cancels ---
 
@@ -955,19 +865,12 @@ class Session:
             self._settle(cancel, cancel.unresolved(why, now))
         self._finish_if_over()
 
-    def _link_until(self, cancel: Cancel) -> float:
-        """Return the deadline after which a cancel without a link ends with NO_LINK."""
-        since = (
-            cancel.taken_at if self._down_since is None else max(cancel.taken_at, self._down_since)
-        )
-        return after(since, self._config.no_link_timeout)
-
     def _expired_without_link(self, now: float) -> Cancel | None:
         """Return a cancel that has waited too long for a link."""
         if self._links.serving:
             return None
         for cancel in self._cancels.first_without_link():
-            if self._link_until(cancel) <= now:
+            if self._links.no_link_until(cancel.taken_at) <= now:
                 return cancel
         return None
 
@@ -976,26 +879,11 @@ class Session:
         self._outputs.append(outcome)
         self._cancels.remove(cancel)
 
-    def _check_takes(self, count: int) -> None:
-        """Check that `count` more cancels can be taken.
-
-        Raises: LocalProtocolError if the session is closing or has ended; NoRoom if too many
-        cancels have no outcome.
-        """
-        if self._closing or self._pending_end is not None:
-            raise LocalProtocolError(
-                f"the session {self._closing_phrase()} and takes no more cancels: use another one"
-            )
-        limit = self._config.link.max_in_flight
-        if limit is not None and len(self._cancels) + count > limit:
-            raise no_room_error(limit, len(self._cancels), count)
-
-    def _check_takes_frames(self) -> None:
+    def _check_open(self, what: Literal["cancels", "frames"]) -> None:
         """Raise LocalProtocolError if the session is closing or has ended."""
         if self._closing or self._pending_end is not None:
-            raise LocalProtocolError(
-                f"the session {self._closing_phrase()} and takes no more frames: use another one"
-            )
+            state = "has ended" if self.state is _ENDED else "is closing"
+            raise takes_no_more(f"the session {state}", what)
 
     def _id_conflict(self, id: str) -> str | None:
         """Return why no other request may have this id, for an error message; None if it may."""
@@ -1024,7 +912,7 @@ class Session:
         for cancel in self._cancels.in_order():
             self._settle(cancel, cancel.unresolved(WhyUnresolved.CLOSED, self._now))
         self._finish_if_over()
-        if self._state is _ENDED:
+        if self._links.state is _ENDED:
             return
         seconds = self._config.link.drain_timeout if within is None else within
         if self._rest is not None:
@@ -1036,22 +924,22 @@ class Session:
             else:
                 link.connection.close(self._now, queued, inf if seconds is None else seconds)
                 self._collect(link)
-        if self._state is not _ENDED:
-            self._move(SessionStep.CLOSING)
+        if self._links.state is not _ENDED:
+            self._links.move(SessionStep.CLOSING)
 
     def _finish_if_over(self) -> None:
         """End a session that is ending if no link is left and no REST request is out."""
         ended = self._pending_end
         if (
             ended is not None
-            and self._state is not _ENDED
+            and self._links.state is not _ENDED
             and not self._links.all
             and not (self._rest is not None and self._rest.out)
         ):
             self._outputs.append(ended)
             if self._rest is not None:
                 self._rest.clear()
-            self._move(ended.why)
+            self._links.move(ended.why)
 
     def _recover(self) -> None:
         """End the session after an interrupted call, of which any part may have been done.
@@ -1059,7 +947,7 @@ class Session:
         Keep the outputs, add an outcome for each cancel that has none, and end every link and the
         session. If this is interrupted too, the next call repeats it.
         """
-        if self._state is not _ENDED:
+        if self._links.state is not _ENDED:
             ended = Ended(why=WhyEnded.INTERRUPTED, detail="", code=None)
             kept = [output for output in self._outputs if not self._is_final(output)]
             done = settled_ids(kept)
@@ -1081,7 +969,7 @@ class Session:
             self._cancels.clear()
             if self._rest is not None:
                 self._rest.clear()
-            self._move(WhyEnded.INTERRUPTED)
+            self._links.move(WhyEnded.INTERRUPTED)
         self._in_call = False
 
     def _is_final(self, output: SessionOutput) -> bool:
@@ -1092,26 +980,5 @@ class Session:
             isinstance(output, LinkHangup | LinkClosed) and output.link in self._links.all
         )
 
-    def _move(self, cause: SessionCause, lane: Lane | None = None) -> None:
-        """Look the new state up in the table: that of a lane, or of all. States change nowhere else."""
-        lanes = self._links.lanes
-        if lane is None:
-            state = SESSION_TRANSITIONS[self._state][cause]
-            for each in lanes:
-                each.state = state
-            self._state = state  # the last, because an ended session is not recovered
-            return
-        lane.state = SESSION_TRANSITIONS[lane.state][cause]
-        states = [each.state for each in lanes]
-        self._state = next(state for state in _BEST_FIRST if state in states)
-
 
 _ASKED = Ended(why=WhyEnded.ASKED, detail="", code=None)
-
-
-def _check_retry_after(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (float, int)) or not value >= 0:
-        raise ValidationError(
-            f"retry_after must be a number of seconds from 0 up, or None; got {safe_repr(value)}"
-        )
-    return value
