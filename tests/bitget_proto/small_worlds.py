@@ -46,6 +46,7 @@ from bitget_proto._machine.order_spacing import Spacing
 from bitget_proto._machine.outcomes import Outcomes
 from bitget_proto._machine.rate_limit import Pace
 from bitget_proto._machine.request_ids import RequestIds
+from bitget_proto._machine.session_outcomes import SessionOutcomes
 from bitget_proto._machine.session_queue import SessionQueue
 from bitget_proto._values.codes import CODES as TABLES
 from bitget_proto._wire.messages import (
@@ -441,12 +442,15 @@ KEYS: Final[Mapping[type[Any], tuple[_Key | None, Mapping[str, _Key | _Left]]]] 
     Session: (
         _of_session,
         {
-            "_answered": _as_it_is,
             "_budget": key_of, "_cancels": key_of, "_close_at": off, "_closing": _as_it_is, "_codec": LEFT_OUT,
             "_config": LEFT_OUT, "_pending_end": _as_it_is, "_ids": key_of, "_in_call": _as_it_is,
-            "_links": key_of, "_now": LEFT_OUT, "_outputs": _all_past, "_own": _order,
-            "_rest": _never_there, "_subscriptions": _order,
+            "_links": key_of, "_now": LEFT_OUT, "_outcomes": key_of, "_outputs": _all_past, "_own": _order,
+            "_rest": _never_there, "_sender": LEFT_OUT, "_subscriptions": _order,
         },
+    ),
+    SessionOutcomes: (
+        None,
+        {**dict.fromkeys(("_cancels", "_links", "_outputs"), LEFT_OUT), "answered": _as_it_is},
     ),
     Links: (
         None,

@@ -493,11 +493,10 @@ def sent_is_forgotten(right: Any, in_flight: Any) -> list[Any]:
     return [cancel for cancel in right(in_flight) if cancel.id not in in_flight.sent]
 
 
-def asks_once_more(right: Any, heartbeat: Any, opens: float) -> bool:
-    if right(heartbeat, opens):
+def asks_once_more(right: Any, heartbeat: Any, opens: float) -> None:
+    if right(heartbeat, opens) is not None:
         heartbeat.probe_deadline = None
         right(heartbeat, opens)
-    return False
 
 
 def pong_answers_all(right: Any, heartbeat: Any) -> None:

@@ -39,6 +39,7 @@ from bitget_proto import (
 )
 from bitget_proto._machine import connection as connection_module
 from bitget_proto._machine import in_flight as in_flight_module
+from bitget_proto._machine import links as links_module
 from bitget_proto._machine import session as session_module
 from bitget_proto._machine.backoff import Redial
 from bitget_proto._machine.cancel_queue import Rank
@@ -712,7 +713,7 @@ FAULTS: dict[str, Plant] = {
     "everything is sent again": faulty(Session, cancel=_resends_all),
     "the session does not leave": changed(Links, "leave", _stays),
     "the stamp is not asked for": changed(Links, "_refused", _forgets_the_stamp),
-    "refused logins are tried again": changed(session_module, "REFUSED_FOR_GOOD", frozenset[str]()),
+    "refused logins are tried again": changed(links_module, "REFUSED_FOR_GOOD", frozenset[str]()),
 }
 
 

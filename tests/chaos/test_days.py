@@ -33,6 +33,7 @@ from bitget_proto import (
     encode_cancel,
 )
 from bitget_proto._machine import connection as connection_module
+from bitget_proto._machine import links as links_module
 from bitget_proto._machine import session as session_module
 from bitget_proto._machine.backoff import Redial
 from bitget_proto._machine.outcomes import Outcomes
@@ -418,11 +419,11 @@ def interruption_is_ignored(patch: Patch) -> None:
 
 
 def every_refusal_is_final(patch: Patch) -> None:
-    patch.setattr(session_module, "REFUSED_FOR_GOOD", frozenset({"30005", "45001"}))
+    patch.setattr(links_module, "REFUSED_FOR_GOOD", frozenset({"30005", "45001"}))
 
 
 def no_refusal_is_final(patch: Patch) -> None:
-    patch.setattr(session_module, "REFUSED_FOR_GOOD", frozenset[str]())
+    patch.setattr(links_module, "REFUSED_FOR_GOOD", frozenset[str]())
 
 
 def no_spacing(patch: Patch) -> None:

@@ -19,8 +19,7 @@ Rules for changes
   for a link that was never dialled, and a command that is refused, raise `LocalProtocolError`
   before anything has changed.
 - The state changes in `Links.move` only.
-- A cancel gets its outcome in `_settle` only, which also removes it from `SessionQueue`. The
-  exception is `_recover`.
+- A cancel gets its outcome in `SessionOutcomes` only.
 - Timers fire in `handle_timeout` only. `poll` compares the backoff, the spacing and the rate limits
   with `now`.
 - A cancel is handed to a link only at the moment of sending, and comes back only after that link
@@ -78,13 +77,12 @@ from .arguments import (
     unsent_ids,
 )
 from .backoff import Draw
-from .cancel_attempts import Cancel
+from .cancel_sender import CancelSender
 from .connection import NORMAL_CLOSURE, Connection
 from .deadlines import MAX, after, finite_time
 from .links import Lane, Link, Links
-from .outcomes import settled_ids
 from .rate_limit import Budget
-from .request_ids import IN_FLIGHT, RequestIds
+from .request_ids import RequestIds
 from .session_config import Policy, SessionConfig, check_policy
 from .session_events import (
     Dial,
@@ -97,6 +95,7 @@ from .session_events import (
     SessionOutput,
     Up,
 )
+from .session_outcomes import SessionOutcomes
 from .session_queue import SessionQueue
 from .session_states import SessionState, SessionStep, WhyEnded
 
@@ -153,7 +152,6 @@ class Session:
     """
 
     __slots__ = (
-        "_answered",
         "_budget",
         "_cancels",
         "_close_at",
@@ -164,10 +162,12 @@ class Session:
         "_in_call",
         "_links",
         "_now",
+        "_outcomes",
         "_outputs",
         "_own",
         "_pending_end",
         "_rest",
+        "_sender",
         "_subscriptions",
     )  # fmt: skip
 
@@ -205,6 +205,8 @@ class Session:
         """The subscriptions that are sent on each link."""
         self._ids = RequestIds(link.id_prefix)
         self._links = Links(self._config, jitter)
+        self._sender = CancelSender(self._cancels, self._links)
+        self._outcomes = SessionOutcomes(self._cancels, self._links, self._outputs)
         self._rest: RestAttempts | None = None
         """The cancels that go by REST; None without `SessionConfig.rest_after`."""
         if self._config.rest_after is not None:
@@ -212,7 +214,6 @@ class Session:
             from .rest_attempts import RestAttempts
 
             self._rest = RestAttempts(self._config, self._codec.dialect)
-        self._answered = False
         self._closing = False
         """Whether `close(queued="send")` was called, so that nothing more is taken."""
         self._close_at = inf
@@ -391,10 +392,7 @@ class Session:
             self._collect(link)
             if link.dial_until <= now:
                 self._give_up(link)
-        while (cancel := self._cancels.expired(now)) is not None:
-            self._settle(cancel, cancel.unresolved(WhyUnresolved.TIMEOUT, now))
-        while (cancel := self._expired_without_link(now)) is not None:
-            self._settle(cancel, cancel.unresolved(WhyUnresolved.NO_LINK, now))
+        self._outcomes.expire(now)
         self._expire_rest(now)
         for lane in self._links.lanes:
             serving = lane.serving
@@ -434,7 +432,7 @@ class Session:
         check_order(order, self._codec)
         until = inf if timeout is None else now + check_timeout(timeout)
         policy = self._config.policy if policy is None else check_policy(policy)
-        id = self._ids.make() if id is None else self._ids.check(id, self._why_refused)
+        id = self._ids.make() if id is None else self._ids.check(id, self._outcomes.id_conflict)
         self._in_call, self._now = True, now
         self._take(id, order, now, until, policy, urgent=urgent)
         self._in_call = False
@@ -477,7 +475,7 @@ class Session:
         self._in_call, self._now = True, now
         withdrawn = waiting is not None and waiting.sent_at is None
         if waiting is not None and withdrawn:
-            self._settle(waiting, waiting.unresolved(WhyUnresolved.WITHDRAWN, now))
+            self._outcomes.settle(waiting, waiting.unresolved(WhyUnresolved.WITHDRAWN, now))
             self._end_if_done()
         self._in_call = False
         return withdrawn
@@ -501,7 +499,7 @@ class Session:
                 own = lane.serving.connection._frames.own
                 break
         check_own_frames(len(own), limit)
-        self._ids.remember(self._codec.trade_ids(text), self._id_conflict)
+        self._ids.remember(self._codec.trade_ids(text), self._outcomes.open_conflict)
         self._now = now
         own.append(text)
 
@@ -601,12 +599,12 @@ class Session:
     ) -> LinkTransmit | RestCancel | Wait | None:
         """Return a frame or a request, or how long to wait; None if there may be a new output."""
         opens, sends = inf, None
-        if self._cancels.waiting.size:
-            frame = self._next_cancel(now, busy)
+        if self._cancels.waiting.size and self._close_at > now:
+            frame = self._sender.next(now, busy)
             if isinstance(frame, LinkTransmit):
                 return frame
             opens, sends = frame
-            if self._rest is not None and self._close_at > now:
+            if self._rest is not None:
                 asked = self._rest.next(self._cancels, self._links.serving, self._budget, busy, now)
                 if isinstance(asked, RestCancel):
                     return asked
@@ -677,7 +675,7 @@ class Session:
     def _connect(self) -> Connection:
         connection = Connection(self._config.link, self._codec, self._budget)
         connection._ids = self._ids  # no batch may have the id of a cancel
-        connection._outcomes.answered = self._answered
+        connection._outcomes.answered = self._outcomes.answered
         connection._frames.subscriptions.extend(self._subscriptions)
         return connection
 
@@ -710,7 +708,8 @@ class Session:
     def _route(self, link: Link, output: Hangup | Event) -> None:
         """Handle one output of a link."""
         if isinstance(output, (Accepted, Rejected, Unresolved)):
-            self._attempt_ended(self._cancels.open[output.id], output)
+            ending = self._pending_end is not None
+            self._outcomes.link_attempt(output, self._now, ending=ending)
         elif isinstance(output, Hangup):
             self._outputs.append(
                 LinkHangup(
@@ -774,65 +773,6 @@ class Session:
         )
         self._cancels.take(id, order, now, until, resend=resend, urgent=urgent)
 
-    def _next_cancel(
-        self, now: float, busy: Container[int]
-    ) -> LinkTransmit | tuple[float, Timer | None]:
-        """Return the frame of the next cancel, or when one may be sent and what it waits for."""
-        if self._close_at <= now:
-            return inf, None
-        best, link, size = (inf, inf), None, self._cancels.waiting.size
-        for lane in self._links.lanes:
-            serving = lane.serving
-            if serving is None or serving.number in busy:
-                continue
-            connection = serving.connection
-            # Of links that may send now, the one with the fewest cancels without an answer: so one
-            # that has fallen silent gets no more.
-            rank = max(now, connection._cancel_allowed_at(now, size)), connection.in_flight
-            if rank < best:
-                best, link = rank, serving
-        opens, _ = best
-        if link is None or opens > now:
-            return opens, None if opens == inf else Timer.PACING
-        first, opens = self._cancels.next(now)
-        if first is None:
-            return opens, None if opens == inf else Timer.SPACING
-        chosen = link.connection._frames.choose(
-            self._cancels.waiting, first, now, self._cancels.spaced_until
-        )
-        if isinstance(chosen, list):
-            return self._send_cancels(chosen, link)
-        return chosen, Timer.PACING
-
-    def _send_cancels(self, cancels: list[Cancel], link: Link) -> LinkTransmit:
-        now, connection = self._now, link.connection
-        link.wrote_at = now
-        for cancel in cancels:
-            cancel.trying_since = now
-        make = connection._in_flight.make
-        frame = connection._hand_out(
-            [make(one.id, one.order, one.taken_at, one.until, one.rank) for one in cancels], now
-        )
-        for cancel in cancels:
-            self._cancels.mark_sent(cancel, now)
-        return LinkTransmit(frame.text, frame.ids, link=link.number)
-
-    def _attempt_ended(self, cancel: Cancel, attempt: Outcome) -> None:
-        """Handle the outcome that a link reports for a cancel."""
-        self._answered = (
-            self._answered
-            or not isinstance(attempt, Unresolved)
-            or attempt.why is WhyUnresolved.UNSURE
-        )
-        self._add_attempt(cancel, attempt)
-
-    def _add_attempt(self, cancel: Cancel, attempt: Outcome) -> None:
-        outcome = cancel.outcome_of(attempt, ending=self._pending_end is not None)
-        if outcome is None:
-            self._cancels.give_back(cancel, self._now)
-        else:
-            self._settle(cancel, outcome)
-
     def _check_rest(self, number: int) -> RestAttempts:
         """Return the REST requests, if one of them has this number.
 
@@ -851,51 +791,21 @@ class Session:
         if isinstance(result, LateReply):
             self._outputs.append(result)
         elif result is not None:
-            self._add_attempt(self._cancels.open[result.id], result)
+            ending = self._pending_end is not None
+            self._outcomes.attempt(result, self._now, ending=ending)
             self._end_if_done()
             self._finish_if_over()
 
     def _expire_rest(self, now: float) -> None:
-        """Settle the cancels whose REST request was not answered in time."""
-        if self._rest is None:
-            return
-        while (expired := self._rest.expired(now)) is not None:
-            id, why = expired
-            cancel = self._cancels.open[id]
-            self._settle(cancel, cancel.unresolved(why, now))
-        self._finish_if_over()
-
-    def _expired_without_link(self, now: float) -> Cancel | None:
-        """Return a cancel that has waited too long for a link."""
-        if self._links.serving:
-            return None
-        for cancel in self._cancels.first_without_link():
-            if self._links.no_link_until(cancel.taken_at) <= now:
-                return cancel
-        return None
-
-    def _settle(self, cancel: Cancel, outcome: Outcome) -> None:
-        """Report the outcome of a cancel and remove the cancel."""
-        self._outputs.append(outcome)
-        self._cancels.remove(cancel)
+        if self._rest is not None:
+            self._outcomes.expire_rest(self._rest, now)
+            self._finish_if_over()
 
     def _check_open(self, what: Literal["cancels", "frames"]) -> None:
         """Raise LocalProtocolError if the session is closing or has ended."""
         if self._closing or self._pending_end is not None:
             state = "has ended" if self.state is _ENDED else "is closing"
             raise takes_no_more(f"the session {state}", what)
-
-    def _id_conflict(self, id: str) -> str | None:
-        """Return why no other request may have this id, for an error message; None if it may."""
-        if id in self._cancels.open:
-            return IN_FLIGHT
-        for link in self._links.all.values():
-            if (why := link.connection._in_flight.id_conflict(id)) is not None:
-                return why
-        return None
-
-    def _why_refused(self, id: str) -> str | None:
-        return IN_FLIGHT if id in settled_ids(self._outputs) else self._id_conflict(id)
 
     # --- the end ---
 
@@ -909,8 +819,7 @@ class Session:
         """Settle what waits and close each link. The session ends with the last of them."""
         self._pending_end = ended
         self._links.clear_roles()
-        for cancel in self._cancels.in_order():
-            self._settle(cancel, cancel.unresolved(WhyUnresolved.CLOSED, self._now))
+        self._outcomes.settle_waiting(self._now)
         self._finish_if_over()
         if self._links.state is _ENDED:
             return
@@ -948,22 +857,17 @@ class Session:
         session. If this is interrupted too, the next call repeats it.
         """
         if self._links.state is not _ENDED:
-            ended = Ended(why=WhyEnded.INTERRUPTED, detail="", code=None)
-            kept = [output for output in self._outputs if not self._is_final(output)]
-            done = settled_ids(kept)
-            kept.extend(
-                cancel.unresolved(WhyUnresolved.INTERRUPTED, self._now)
-                for cancel in self._cancels.open.values()
-                if cancel.id not in done
-            )
+            self._outcomes.settle_interrupted(self._now)
+            for output in [output for output in self._outputs if self._is_final(output)]:
+                self._outputs.remove(output)
             why = WhyClosed.INTERRUPTED
-            for number in self._links.all:
-                kept.append(
-                    LinkHangup(code=NORMAL_CLOSURE, reason=why.value, abort=True, link=number)
+            for link in self._links.all:
+                self._outputs.append(
+                    LinkHangup(code=NORMAL_CLOSURE, reason=why.value, abort=True, link=link)
                 )
-                kept.append(LinkClosed(link=number, why=why, detail=""))
-            self._outputs = deque([*kept, ended])
-            self._pending_end = ended
+                self._outputs.append(LinkClosed(link=link, why=why, detail=""))
+            self._pending_end = Ended(why=WhyEnded.INTERRUPTED, detail="", code=None)
+            self._outputs.append(self._pending_end)
             self._links.clear_roles()
             self._links.all.clear()
             self._cancels.clear()
