@@ -37,13 +37,16 @@ from bitget_proto import (
 from bitget_proto._machine.backoff import Redial
 from bitget_proto._machine.cancel_attempts import Cancel
 from bitget_proto._machine.cancel_queue import CancelQueue
+from bitget_proto._machine.cancel_sender import CancelSender
 from bitget_proto._machine.deadlines import Alarms, Deadlines
 from bitget_proto._machine.frame_queue import CANCELS_PER_OWN_FRAME, FrameQueue
 from bitget_proto._machine.heartbeat import Heartbeat
 from bitget_proto._machine.in_flight import InFlight, OpenCancel
+from bitget_proto._machine.link_outputs import LinkOutputs
 from bitget_proto._machine.links import Lane, Link, Links
 from bitget_proto._machine.order_spacing import Spacing
 from bitget_proto._machine.outcomes import Outcomes
+from bitget_proto._machine.own_frames import OwnFrames
 from bitget_proto._machine.rate_limit import Pace
 from bitget_proto._machine.request_ids import RequestIds
 from bitget_proto._machine.session_outcomes import SessionOutcomes
@@ -443,11 +446,17 @@ KEYS: Final[Mapping[type[Any], tuple[_Key | None, Mapping[str, _Key | _Left]]]] 
         _of_session,
         {
             "_budget": key_of, "_cancels": key_of, "_close_at": off, "_closing": _as_it_is, "_codec": LEFT_OUT,
-            "_config": LEFT_OUT, "_pending_end": _as_it_is, "_ids": key_of, "_in_call": _as_it_is,
-            "_links": key_of, "_now": LEFT_OUT, "_outcomes": key_of, "_outputs": _all_past, "_own": _order,
-            "_rest": _never_there, "_sender": LEFT_OUT, "_subscriptions": _order,
+            "_config": LEFT_OUT, "_ids": key_of, "_in_call": _as_it_is, "_link_outputs": LEFT_OUT, "_links": key_of,
+            "_now": LEFT_OUT, "_outcomes": key_of, "_outputs": _all_past, "_own": key_of, "_pending_end": _as_it_is,
+            "_rest": _never_there, "_sender": LEFT_OUT,
         },
     ),
+    CancelSender: (None, dict.fromkeys(("_cancels", "_links"), LEFT_OUT)),
+    LinkOutputs: (
+        None,
+        dict.fromkeys(("_links", "_outcomes", "_outputs", "_own", "_rest"), LEFT_OUT),
+    ),
+    OwnFrames: (None, {"_links": LEFT_OUT, "_subscriptions": _order, "_waiting": _order}),
     SessionOutcomes: (
         None,
         {**dict.fromkeys(("_cancels", "_links", "_outputs"), LEFT_OUT), "answered": _as_it_is},

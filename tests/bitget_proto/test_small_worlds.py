@@ -545,9 +545,9 @@ def none_waits(right: Any, queue: Any) -> Any:
     return iter(())
 
 
-def link_before_stays(right: Any, session: Any, link: Any) -> None:
+def link_before_stays(right: Any, links: Any, link: Any, now: float) -> Any:
     link.lane.serving = None
-    right(session, link)
+    return right(links, link, now)
 
 
 FAULTS = [
@@ -675,7 +675,7 @@ FAULTS = [
         "the previous link is not replaced",
         "two links",
         "a replaced link ends when all its cancels are answered",
-        Session, "_ready", link_before_stays,
+        Links, "serve", link_before_stays,
     ),
     Fault(
         "a stalled writer gets more frames",

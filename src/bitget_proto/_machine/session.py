@@ -34,24 +34,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Container, Iterable
 from math import inf
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
 from .._values.credentials import SignedLogin
 from .._values.errors import LocalProtocolError, ValidationError, check_part, safe_repr
 from .._values.events import (
-    Accepted,
     CallerError,
-    Closed,
-    Event,
-    GoingAway,
-    Hangup,
     LateReply,
-    LoginRejected,
     Outcome,
-    Ready,
-    Rejected,
     Transmit,
-    Unresolved,
     Wait,
     WhyUnresolved,
 )
@@ -80,20 +71,20 @@ from .backoff import Draw
 from .cancel_sender import CancelSender
 from .connection import NORMAL_CLOSURE, Connection
 from .deadlines import MAX, after, finite_time
+from .link_outputs import LinkOutputs
 from .links import Lane, Link, Links
+from .own_frames import OwnFrames
 from .rate_limit import Budget
 from .request_ids import RequestIds
 from .session_config import Policy, SessionConfig, check_policy
 from .session_events import (
     Dial,
-    Down,
     Ended,
     LinkClosed,
     LinkHangup,
     LinkTransmit,
     RestCancel,
     SessionOutput,
-    Up,
 )
 from .session_outcomes import SessionOutcomes
 from .session_queue import SessionQueue
@@ -102,19 +93,7 @@ from .session_states import SessionState, SessionStep, WhyEnded
 if TYPE_CHECKING:
     from .rest_attempts import RestAttempts
 
-_DOWN, _DIALLING, _UP, _MOVING = (
-    SessionState.DOWN,
-    SessionState.DIALLING,
-    SessionState.UP,
-    SessionState.MOVING,
-)
-_CLOSING, _ENDED = SessionState.CLOSING, SessionState.ENDED
-
-_BEST_FIRST = (_UP, _MOVING, _DIALLING, _DOWN)
-"""The states of a lane; that of the session is the first that any lane has."""
-
-_TAKES_FRAMES = (State.NEW, State.AUTHENTICATING, State.READY)
-"""The states of a link that may still send a frame."""
+_UP, _ENDED = SessionState.UP, SessionState.ENDED
 
 
 @set_module("bitget_proto")
@@ -160,6 +139,7 @@ class Session:
         "_config",
         "_ids",
         "_in_call",
+        "_link_outputs",
         "_links",
         "_now",
         "_outcomes",
@@ -168,7 +148,6 @@ class Session:
         "_pending_end",
         "_rest",
         "_sender",
-        "_subscriptions",
     )  # fmt: skip
 
     def __init__(
@@ -199,12 +178,9 @@ class Session:
         self._outputs: deque[SessionOutput] = deque()
 
         self._cancels = SessionQueue(self._config)
-        self._own: deque[str] = deque()
-        """The caller's own frames that wait for a link."""
-        self._subscriptions: list[str] = []
-        """The subscriptions that are sent on each link."""
         self._ids = RequestIds(link.id_prefix)
         self._links = Links(self._config, jitter)
+        self._own = OwnFrames(self._links)
         self._sender = CancelSender(self._cancels, self._links)
         self._outcomes = SessionOutcomes(self._cancels, self._links, self._outputs)
         self._rest: RestAttempts | None = None
@@ -214,6 +190,9 @@ class Session:
             from .rest_attempts import RestAttempts
 
             self._rest = RestAttempts(self._config, self._codec.dialect)
+        self._link_outputs = LinkOutputs(
+            self._links, self._outcomes, self._own, self._rest, self._outputs
+        )
         self._closing = False
         """Whether `close(queued="send")` was called, so that nothing more is taken."""
         self._close_at = inf
@@ -389,9 +368,12 @@ class Session:
         self._in_call, self._now = True, now
         for link in list(self._links.all.values()):
             link.connection.handle_timeout(now)
-            self._collect(link)
             if link.dial_until <= now:
-                self._give_up(link)
+                # A later answer to the dial is ignored.
+                why = f"no answer to the dial within {self._config.dial_timeout} s"
+                self._outputs.append(LinkHangup(code=NORMAL_CLOSURE, reason=why, link=link.number))
+                link.connection.lost(now, why)
+            self._collect(link)
         self._outcomes.expire(now)
         self._expire_rest(now)
         for lane in self._links.lanes:
@@ -493,12 +475,8 @@ class Session:
         now = self._begin(now)
         self._check_open("frames")
         check_frame(text)
-        limit, own = self._config.link.max_own_frames, self._own
-        for lane in self._links.lanes:
-            if lane.serving is not None and lane.serving.connection.state is State.READY:
-                own = lane.serving.connection._frames.own
-                break
-        check_own_frames(len(own), limit)
+        own = self._own.queue()
+        check_own_frames(len(own), self._config.link.max_own_frames)
         self._ids.remember(self._codec.trade_ids(text), self._outcomes.open_conflict)
         self._now = now
         own.append(text)
@@ -516,11 +494,7 @@ class Session:
         self._check_open("frames")
         text = self._codec.encode_subscribe(inst_types)
         self._in_call, self._now = True, now
-        if text not in self._subscriptions:
-            self._subscriptions.append(text)
-        for link in self._links.all.values():
-            if link.connection.state in _TAKES_FRAMES:
-                link.connection._frames.subscribe(text)
+        self._own.subscribe(text)
         self._in_call = False
 
     def close(self, now: float, queued: Queued = "drop", within: float | None = None) -> None:
@@ -620,7 +594,7 @@ class Session:
                 link.wrote_at = now
                 return LinkTransmit(output.text, (), output.secret, link=link.number)
             if not isinstance(output, Wait):
-                self._route(link, output)
+                link.connection._outputs.appendleft(output)
                 self._collect(link)
                 return None
             if output.until is not None and output.until <= until:
@@ -676,7 +650,7 @@ class Session:
         connection = Connection(self._config.link, self._codec, self._budget)
         connection._ids = self._ids  # no batch may have the id of a cancel
         connection._outcomes.answered = self._outcomes.answered
-        connection._frames.subscriptions.extend(self._subscriptions)
+        self._own.dialled(connection)
         return connection
 
     def _begin(self, now: float) -> float:
@@ -694,74 +668,14 @@ class Session:
         link = self._links.dial(lane, self._connect(), now)
         return Dial(link=link.number, stamp_refused=self._links.stamp_refused)
 
-    def _give_up(self, link: Link) -> None:
-        """End a link whose dial the driver has not answered; a later answer is ignored."""
-        detail = f"no answer to the dial within {self._config.dial_timeout} s"
-        self._outputs.append(LinkHangup(code=NORMAL_CLOSURE, reason=detail, link=link.number))
-        self._link_ended(link, Closed(why=WhyClosed.LOST, detail=detail))
-
     def _collect(self, link: Link) -> None:
-        """Handle the outputs of a link, but not its frames: only `poll` sends these."""
-        while outputs := link.connection._outputs:
-            self._route(link, cast("Hangup | Event", outputs.popleft()))
-
-    def _route(self, link: Link, output: Hangup | Event) -> None:
-        """Handle one output of a link."""
-        if isinstance(output, (Accepted, Rejected, Unresolved)):
-            ending = self._pending_end is not None
-            self._outcomes.link_attempt(output, self._now, ending=ending)
-        elif isinstance(output, Hangup):
-            self._outputs.append(
-                LinkHangup(
-                    code=output.code, reason=output.reason, abort=output.abort, link=link.number
-                )
-            )
-        elif isinstance(output, Ready):
-            self._ready(link)
-        elif isinstance(output, Closed):
-            self._link_ended(link, output)
-        else:
-            self._outputs.append(output)
-            if isinstance(output, LoginRejected):
-                link.refusal = output
-                if self._rest is not None:
-                    self._rest.refused = True
-            elif isinstance(output, GoingAway):
-                self._links.going_away(link, self._now)
-
-    def _ready(self, link: Link) -> None:
-        """Let the dialled link serve.
-
-        The one before it drains; what was sent on it keeps its deadlines.
-        """
-        now = self._now
-        before, down_for = self._links.serve(link, now)
-        if self._rest is not None:
-            self._rest.refused = False
-        self._outputs.append(Up(link=link.number, down_for=down_for))
-        if before is not None and before.connection.state is State.READY:
-            before.connection.close(now, within=inf)
-            self._collect(before)
-        link.connection._frames.own.extend(self._own)
-        self._own.clear()
-        if link.leaving:
-            self._links.leave(link, now)
-
-    def _link_ended(self, link: Link, closed: Closed) -> None:
-        """Remove a link that has ended. Its cancels are queued again or have their outcomes."""
-        links, lane, now = self._links, link.lane, self._now
-        self._outputs.append(LinkClosed(link=link.number, why=closed.why, detail=closed.detail))
-        del links.all[link.number]
-        if self._pending_end is not None:
-            self._finish_if_over()
-        elif link is lane.serving:
-            if links.lost(link, now):
-                up_for = now - link.up_at
-                self._outputs.append(
-                    Down(link=link.number, why=closed.why, detail=closed.detail, up_for=up_for)
-                )
-        elif link is lane.successor and (end := links.dial_failed(link, now)) is not None:
+        """Handle the outputs of a link, which may end the session."""
+        ending = self._pending_end is not None
+        end = self._link_outputs.collect(link, self._now, ending=ending)
+        if end is not None:
             self._end(end)
+        elif ending:
+            self._finish_if_over()
 
     # --- cancels ---
 
