@@ -472,7 +472,8 @@ KEYS: Final[Mapping[type[Any], tuple[_Key | None, Mapping[str, _Key | _Left]]]] 
     SessionQueue: (
         None,
         {
-            "_deadlines": key_of, "_limit": LEFT_OUT, "_queue_timeout": LEFT_OUT, "_resends": _as_it_is,
+            "_deadlines": key_of, "_limit": LEFT_OUT, "_oids_unique": LEFT_OUT,
+            "_queue_timeout": LEFT_OUT, "_resends": _as_it_is,
             "_rest_after": LEFT_OUT,
             "_spacing": key_of, "_taken": LEFT_OUT, "open": LEFT_OUT, "waiting": key_of,
         },

@@ -65,6 +65,7 @@ from bitget_proto._machine.order_spacing import Spacing
 from bitget_proto._machine.outcomes import Outcomes
 from bitget_proto._machine.rate_limit import Pace
 from bitget_proto._machine.request_ids import RequestIds
+from bitget_proto._machine.session_queue import SessionQueue
 from bitget_proto._values.codes import FINAL_AFTER_RESEND, REFUSALS
 
 from .small_connections import ConnectionWorld, Run
@@ -521,9 +522,9 @@ def remembers_what_is_refused(right: Any, ids: Any, texts: Iterable[str], taken:
 
 
 def always_resends(
-    right: Any, session: Any, id: str, order: Any, now: float, until: float, policy: Any, **how: Any
+    right: Any, queue: Any, id: str, order: Any, now: float, until: float, policy: Any, **how: Any
 ) -> None:
-    right(session, id, order, now, until, Policy.RESEND, **how)
+    right(queue, id, order, now, until, Policy.RESEND, **how)
 
 
 def counts_what_never_left(right: Any, cancel: Cancel, attempt: Any, **how: Any) -> Any:
@@ -639,7 +640,7 @@ FAULTS = [
         "REPORT resends",
         "report",
         "when a link ends, its cancels have an outcome or wait again",
-        Session, "_take", always_resends,
+        SessionQueue, "take", always_resends,
     ),
     Fault(
         "an unsent attempt is counted",

@@ -49,6 +49,7 @@ from bitget_proto._machine.in_flight import InFlight, OpenCancel
 from bitget_proto._machine.links import Links
 from bitget_proto._machine.outcomes import Outcomes
 from bitget_proto._machine.request_ids import RequestIds
+from bitget_proto._machine.session_queue import SessionQueue
 from bitget_proto._trace import replay as replay_module
 from bitget_proto.testing import (
     ExchangeConfig,
@@ -583,7 +584,7 @@ def changed(module: object, name: str, value: object) -> Plant:
 
 
 _hand_out, _in_order = FrameQueue.hand_out, InFlight.in_order
-_refused = Links._refused
+_refused, _take = Links._refused, SessionQueue.take
 _enqueue, _settle, _time_out = InFlight.enqueue, Outcomes.settle, Outcomes.time_out
 
 
@@ -631,7 +632,7 @@ def _not_urgent(self: Any, id: str, order: Any, now: float, until: float, rank: 
 
 
 def _not_urgent_in_a_session(self: Any, *args: Any, urgent: bool, **named: Any) -> None:
-    Session._take(self, *args, urgent=False, **named)
+    _take(self, *args, urgent=False, **named)
 
 
 def _withdraws_nothing(self: Any, id: str, now: float) -> bool:
@@ -697,8 +698,8 @@ FAULTS: dict[str, Plant] = {
     "the end is in another order": changed(InFlight, "in_order", _in_another_order),
     "ids are made otherwise": changed(RequestIds, "make", _another_id),
     "an urgent one waits behind the others": changed(InFlight, "enqueue", _not_urgent),
-    "in a session an urgent one waits behind the others": faulty(
-        Session, _take=_not_urgent_in_a_session
+    "in a session an urgent one waits behind the others": changed(
+        SessionQueue, "take", _not_urgent_in_a_session
     ),
     "nothing is withdrawn": faulty(Connection, withdraw=_withdraws_nothing),
     "in a session nothing is withdrawn": faulty(Session, withdraw=_withdraws_nothing),

@@ -37,6 +37,7 @@ from bitget_proto._machine import links as links_module
 from bitget_proto._machine import session as session_module
 from bitget_proto._machine.backoff import Redial
 from bitget_proto._machine.outcomes import Outcomes
+from bitget_proto._machine.session_queue import SessionQueue
 from bitget_proto.testing import SeenFrame
 from bitget_proto.testing._virtual.network import Wire
 
@@ -377,12 +378,12 @@ def long_no_link_timeout(patch: Patch) -> None:
 
 
 def urgent_is_ignored(patch: Patch) -> None:
-    take = Session._take
+    take = SessionQueue.take
 
     def wrapped(*arguments: Any, urgent: bool) -> None:
         take(*arguments, urgent=False)
 
-    patch.setattr(Session, "_take", wrapped)
+    patch.setattr(SessionQueue, "take", wrapped)
 
 
 def all_answers_count(patch: Patch) -> None:

@@ -118,6 +118,15 @@ def check_closing(queued: object, within: object) -> None:
         )
 
 
+def check_jitter(jitter: object) -> None:
+    """Raise ValidationError for a jitter that cannot be called."""
+    if not callable(jitter):
+        raise ValidationError(
+            f"jitter must be a function that returns numbers from 0 to 1; got {safe_repr(jitter)}: "
+            "pass random.random"
+        )
+
+
 def check_new(latest: float) -> None:
     """Raise ValidationError if a core was used before it is recorded.
 

@@ -56,6 +56,7 @@ from .arguments import (
     as_message,
     check_closing,
     check_frame,
+    check_jitter,
     check_login,
     check_new,
     check_order,
@@ -161,11 +162,7 @@ class Session:
         check_part("config", config, SessionConfig)
         check_part("codec", codec, Codec)
         check_part("budget", budget, Budget)
-        if not callable(jitter):
-            raise ValidationError(
-                f"jitter must be a function that returns numbers from 0 to 1; got "
-                f"{safe_repr(jitter)}: pass random.random"
-            )
+        check_jitter(jitter)
         self._config = SessionConfig() if config is None else config
         link = self._config.link
         self._codec = DEFAULT if codec is None else codec
@@ -416,7 +413,7 @@ class Session:
         policy = self._config.policy if policy is None else check_policy(policy)
         id = self._ids.make() if id is None else self._ids.check(id, self._outcomes.id_conflict)
         self._in_call, self._now = True, now
-        self._take(id, order, now, until, policy, urgent=urgent)
+        self._cancels.take(id, order, now, until, policy, urgent=urgent)
         self._in_call = False
         return id
 
@@ -442,7 +439,7 @@ class Session:
         self._in_call, self._now = True, now
         ids = [self._ids.make() for _ in given]
         for id, order in zip(ids, given, strict=True):
-            self._take(id, order, now, until, policy, urgent=False)
+            self._cancels.take(id, order, now, until, policy, urgent=False)
         self._in_call = False
         return ids
 
@@ -628,9 +625,7 @@ class Session:
     # --- for `record` ---
 
     def _attach_recorder(
-        self,
-        budget: Callable[[Budget], Budget],
-        jitter: Callable[[Draw], Draw],
+        self, budget: Callable[[Budget], Budget], jitter: Callable[[Draw], Draw]
     ) -> tuple[Codec, Collection[int]]:
         """Wrap the budget and the jitter. Return the codec and a view of the links' numbers.
 
@@ -678,14 +673,6 @@ class Session:
             self._finish_if_over()
 
     # --- cancels ---
-
-    def _take(
-        self, id: str, order: CancelOrder, now: float, until: float, policy: Policy, *, urgent: bool
-    ) -> None:
-        resend = policy is Policy.RESEND and (
-            order.order_id is not None or self._config.client_oids_unique
-        )
-        self._cancels.take(id, order, now, until, resend=resend, urgent=urgent)
 
     def _check_rest(self, number: int) -> RestAttempts:
         """Return the REST requests, if one of them has this number.

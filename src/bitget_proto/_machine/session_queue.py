@@ -14,7 +14,7 @@ from .cancel_attempts import Cancel
 from .cancel_queue import CancelQueue, Rank
 from .deadlines import Deadlines, after
 from .order_spacing import Spacing
-from .session_config import SessionConfig
+from .session_config import Policy, SessionConfig
 
 
 class SessionQueue:
@@ -23,6 +23,7 @@ class SessionQueue:
     __slots__ = (
         "_deadlines",
         "_limit",
+        "_oids_unique",
         "_queue_timeout",
         "_resends",
         "_rest_after",
@@ -34,6 +35,7 @@ class SessionQueue:
 
     def __init__(self, config: SessionConfig) -> None:
         self._limit = config.link.max_in_flight
+        self._oids_unique = config.client_oids_unique
         self._queue_timeout = config.link.queue_timeout
         self._rest_after = config.rest_after
         self._taken = 0
@@ -61,9 +63,10 @@ class SessionQueue:
             raise no_room_error(self._limit, len(self), count)
 
     def take(
-        self, id: str, order: CancelOrder, now: float, until: float, *, resend: bool, urgent: bool
+        self, id: str, order: CancelOrder, now: float, until: float, policy: Policy, *, urgent: bool
     ) -> None:
         """Add a new cancel, which waits to be sent."""
+        resend = policy is Policy.RESEND and (order.order_id is not None or self._oids_unique)
         self._taken += 1
         rank = Rank.URGENT if urgent else Rank.NORMAL
         queue_until = after(now, self._queue_timeout)
