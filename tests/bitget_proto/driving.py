@@ -35,6 +35,7 @@ from bitget_proto._machine.deadlines import Alarms, Deadlines
 from bitget_proto._machine.frame_queue import FrameQueue
 from bitget_proto._machine.heartbeat import Heartbeat
 from bitget_proto._machine.in_flight import InFlight, OpenCancel
+from bitget_proto._machine.outcomes import Outcomes
 from bitget_proto._machine.rate_limit import Pace
 from bitget_proto._machine.request_ids import RequestIds
 
@@ -251,4 +252,5 @@ def snapshot(value: Any) -> Any:
 
 _INSPECTED: tuple[Any, ...] = (
     Connection, InFlight, FrameQueue, Budget, Pace, Deadlines, OpenCancel, CancelQueue, Heartbeat, RequestIds, Alarms,
+    Outcomes,
 )  # fmt: skip

@@ -22,6 +22,8 @@ from bitget_proto._machine import deadlines as _timers
 from bitget_proto._machine import frame_queue as _frame_queue
 from bitget_proto._machine import heartbeat as _heartbeat
 from bitget_proto._machine import in_flight as _in_flight
+from bitget_proto._machine import message_events as _message_events
+from bitget_proto._machine import outcomes as _outcomes
 from bitget_proto._machine import rate_limit as _pace
 from bitget_proto._machine import request_ids as _request_ids
 
@@ -31,6 +33,8 @@ PARTS: tuple[ModuleType, ...] = (
     _frame_queue,
     _heartbeat,
     _in_flight,
+    _message_events,
+    _outcomes,
     _pace,
     _request_ids,
     _timers,

@@ -37,14 +37,19 @@ from bitget_proto import (
 from bitget_proto._machine.backoff import Redial
 from bitget_proto._machine.cancel_attempts import Cancel
 from bitget_proto._machine.cancel_queue import CancelQueue
+from bitget_proto._machine.cancel_sender import CancelSender
 from bitget_proto._machine.deadlines import Alarms, Deadlines
 from bitget_proto._machine.frame_queue import CANCELS_PER_OWN_FRAME, FrameQueue
 from bitget_proto._machine.heartbeat import Heartbeat
 from bitget_proto._machine.in_flight import InFlight, OpenCancel
+from bitget_proto._machine.link_outputs import LinkOutputs
 from bitget_proto._machine.links import Lane, Link, Links
 from bitget_proto._machine.order_spacing import Spacing
+from bitget_proto._machine.outcomes import Outcomes
+from bitget_proto._machine.own_frames import OwnFrames
 from bitget_proto._machine.rate_limit import Pace
 from bitget_proto._machine.request_ids import RequestIds
+from bitget_proto._machine.session_outcomes import SessionOutcomes
 from bitget_proto._machine.session_queue import SessionQueue
 from bitget_proto._values.codes import CODES as TABLES
 from bitget_proto._wire.messages import (
@@ -174,7 +179,9 @@ def _tuple(value: Any, memo: dict[int, Any]) -> Any:
 
 
 def _deque(value: Any, memo: dict[int, Any]) -> Any:
-    made = value.copy()
+    if id(value) in memo:
+        return memo[id(value)]  # the outputs, which have two owners
+    made = memo[id(value)] = value.copy()
     if made and type(made[0]) not in _SHARED:
         made.extend(_items([made.popleft() for _ in value], memo))
     return made
@@ -354,7 +361,7 @@ def _of_session(session: Any, now: float) -> Hashable:
         for id, cancel in session._cancels.open.items()
     ]
     lanes = [(lane.state, key_of(lane.redial, now)) for lane in session._links.lanes]
-    down_since = lately(session._down_since, now, config.no_link_timeout)
+    down_since = lately(session._links.down_since, now, config.no_link_timeout)
     return tuple(links), tuple(cancels), tuple(lanes), down_since
 
 
@@ -408,17 +415,22 @@ KEYS: Final[Mapping[type[Any], tuple[_Key | None, Mapping[str, _Key | _Left]]]] 
     Connection: (
         _of_connection,
         {
-            "_answered": _as_it_is,
             "_alarms": key_of, "_cause": _as_it_is, "_closing": _as_it_is, "_codec": LEFT_OUT, "_config": LEFT_OUT,
             "_detail": LEFT_OUT, "_frames": key_of, "_heartbeat": key_of, "_ids": key_of, "_in_flight": key_of,
-            "_in_call": _as_it_is, "_now": LEFT_OUT, "_opened": _as_it_is, "_outputs": _all_past, "_state": _as_it_is,
+            "_in_call": _as_it_is, "_now": LEFT_OUT, "_opened": _as_it_is, "_outcomes": key_of, "_outputs": _all_past,
+            "_state": _as_it_is,
         },
+    ),
+    Outcomes: (
+        None,
+        {"_frames": LEFT_OUT, "_in_flight": LEFT_OUT, "_outputs": LEFT_OUT, "answered": _as_it_is},
     ),
     InFlight: (
         None,
         {
-            "_answer_timeout": LEFT_OUT, "_deadlines": key_of, "_late_ids": LEFT_OUT, "_queue_timeout": LEFT_OUT,
-            "_taken": LEFT_OUT, "batches": _order, "late": _order, "queue": key_of, "sent": LEFT_OUT,
+            "_answer_timeout": LEFT_OUT, "_deadlines": key_of, "_late_ids": LEFT_OUT, "_limit": LEFT_OUT,
+            "_queue_timeout": LEFT_OUT, "_taken": LEFT_OUT, "batches": _order, "late": _order, "queue": key_of,
+            "sent": LEFT_OUT,
         },
     ),
     FrameQueue: (
@@ -433,20 +445,36 @@ KEYS: Final[Mapping[type[Any], tuple[_Key | None, Mapping[str, _Key | _Left]]]] 
     Session: (
         _of_session,
         {
-            "_answered": _as_it_is,
             "_budget": key_of, "_cancels": key_of, "_close_at": off, "_closing": _as_it_is, "_codec": LEFT_OUT,
-            "_config": LEFT_OUT, "_down_since": LEFT_OUT, "_pending_end": _as_it_is, "_ids": key_of, "_in_call": _as_it_is,
-            "_links": LEFT_OUT, "_now": LEFT_OUT, "_outputs": _all_past, "_own": _order,
-            "_rest": _never_there, "_stamp_refused": _as_it_is, "_state": _as_it_is, "_ever_up": _as_it_is,
-            "_subscriptions": _order,
+            "_config": LEFT_OUT, "_ids": key_of, "_in_call": _as_it_is, "_link_outputs": LEFT_OUT, "_links": key_of,
+            "_now": LEFT_OUT, "_outcomes": key_of, "_outputs": _all_past, "_own": key_of, "_pending_end": _as_it_is,
+            "_rest": _never_there, "_sender": LEFT_OUT,
         },
     ),
-    Links: (None, dict.fromkeys(("_dialled", "all", "lanes"), LEFT_OUT)),
+    CancelSender: (None, dict.fromkeys(("_cancels", "_links"), LEFT_OUT)),
+    LinkOutputs: (
+        None,
+        dict.fromkeys(("_links", "_outcomes", "_outputs", "_own", "_rest"), LEFT_OUT),
+    ),
+    OwnFrames: (None, {"_links": LEFT_OUT, "_subscriptions": _order, "_waiting": _order}),
+    SessionOutcomes: (
+        None,
+        {**dict.fromkeys(("_cancels", "_links", "_outputs"), LEFT_OUT), "answered": _as_it_is},
+    ),
+    Links: (
+        None,
+        {
+            **dict.fromkeys(("_config", "_dialled", "all", "down_since", "lanes"), LEFT_OUT),
+            "_ever_up": _as_it_is, "stamp_refused": _as_it_is, "state": _as_it_is,
+        },
+    ),
     Lane: (None, dict.fromkeys(("redial", "state", "successor", "serving"), LEFT_OUT)),
     SessionQueue: (
         None,
         {
-            "_deadlines": key_of, "_queue_timeout": LEFT_OUT, "_resends": _as_it_is, "_rest_after": LEFT_OUT,
+            "_deadlines": key_of, "_limit": LEFT_OUT, "_oids_unique": LEFT_OUT,
+            "_queue_timeout": LEFT_OUT, "_resends": _as_it_is,
+            "_rest_after": LEFT_OUT,
             "_spacing": key_of, "_taken": LEFT_OUT, "open": LEFT_OUT, "waiting": key_of,
         },
     ),

@@ -32,7 +32,7 @@ from bitget_proto.testing import (
     OtherRequested,
     WhyDropped,
 )
-from bitget_proto.testing._exchange.exchange_connection import ExchangeOutput
+from bitget_proto.testing._exchange.exchange_events import ExchangeOutput
 
 ORDER = CancelOrder("BTCUSDT", order_id="1", inst_type=InstType.SPOT)
 SUBSCRIBE = '{"op":"subscribe","args":[]}'

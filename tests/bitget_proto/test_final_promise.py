@@ -190,7 +190,7 @@ class Careless(ScriptedExchange):
                 elif self.random.random() < self.plan.push_late:
                     # Later states may arrive before it.
                     visited["push", "late"] += 1
-                    link._put_off(now + self.random.uniform(0.0, 9.0), text)
+                    link._delayed.put(now + self.random.uniform(0.0, 9.0), text)
                 else:
                     for _ in range(self.random.choice([1, 1, 1, 2])):
                         link.say(text, now)

@@ -149,7 +149,7 @@ def test_there_is_no_silence_without_a_limit() -> None:
 
 def test_a_silent_link_is_probed_once_and_has_its_time_from_sending() -> None:
     heartbeat, alarms = started()
-    assert heartbeat.probe(7.0) is False
+    assert heartbeat.probe(7.0) is None
     assert heartbeat.ping_pending
     assert heartbeat.probe_deadline == heartbeat.silence_due_at(0.0) == 10.0, (
         "the ping could be sent at 7"
@@ -158,7 +158,7 @@ def test_a_silent_link_is_probed_once_and_has_its_time_from_sending() -> None:
     assert heartbeat.probe_deadline == heartbeat.silence_due_at(0.0) == 12.0
     assert heartbeat.silence_due_at(inf) == 12.0, "also if the unanswered cancel has expired"
     assert alarms[PONG] == inf, "this ping has its own deadline"
-    assert heartbeat.probe(12.0) is True
+    assert heartbeat.probe(12.0) is not None
 
 
 def test_a_probe_sent_after_a_message_sets_no_deadline() -> None:
@@ -167,7 +167,7 @@ def test_a_probe_sent_after_a_message_sets_no_deadline() -> None:
     heartbeat.heard(3.0)
     heartbeat.sent(3.5)
     assert heartbeat.probe_deadline is None
-    assert heartbeat.probe(5.0) is False
+    assert heartbeat.probe(5.0) is None
     assert heartbeat.probe_deadline == 8.0
 
 
@@ -185,7 +185,7 @@ def test_any_message_ends_the_silence_and_the_next_one_is_probed() -> None:
     heartbeat.heard(4.0)
     assert heartbeat.probe_deadline is None
     assert heartbeat.silence_due_at(0.0) == 6.0
-    assert heartbeat.probe(2.0) is False
+    assert heartbeat.probe(2.0) is None
 
 
 def test_a_heartbeat_ping_sent_during_a_silence_is_a_probe() -> None:

@@ -227,24 +227,24 @@ def test_a_module_imports_only_from_lower_layers(module: str) -> None:
     assert not up
 
 
-OF_A_LINK = (
-    "_check_opens",
-    "_drain_within",
-    "_frames",
-    "_in_flight",
-    "_cancel_allowed_at",
-    "_outputs",
-    "_answered",
-    "_hand_out",
-    "_ids",
-)
-"""Private attributes of a connection that only a session uses."""
+OF_A_LINK = {
+    "session": ("_drain_within", "_frames", "_ids", "_opened", "_outcomes", "_outputs"),
+    "link_outputs": ("_outputs",),
+    "own_frames": ("_frames",),
+    "session_outcomes": ("_in_flight",),
+    "cancel_sender": ("_cancel_allowed_at", "_frames", "_hand_out", "_in_flight"),
+}
+"""Private attributes of a connection that the parts of a session use."""
 
 OPENED = {
     ("bitget_proto._wire.classic", "_value_"),
     ("bitget_proto._values.enums", "_value_"),
     ("bitget_proto._trace.recorder", "_attach_recorder"),
-    *(("bitget_proto._machine.session", name) for name in OF_A_LINK),
+    *(
+        (f"bitget_proto._machine.{user}", name)
+        for user, names in OF_A_LINK.items()
+        for name in names
+    ),
 }
 """Uses of private attributes of other files: an enum's `_value_`, the parts of a connection that a
 session uses, and the hook for a recorder.

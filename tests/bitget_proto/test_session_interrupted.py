@@ -61,6 +61,8 @@ PARTS = frozenset(
     for name in (
         "session", "cancel_attempts", "cancel_queue", "backoff", "order_spacing", "deadlines", "connection", "heartbeat",
         "rate_limit", "request_ids", "frame_queue", "in_flight", "links", "session_queue", "rest_attempts",
+        "outcomes", "message_events", "session_outcomes", "cancel_sender",
+        "link_outputs", "own_frames",
     )
 )  # fmt: skip
 _BEHIND_THE_REMOVAL = frozenset({"return given", "if output is not None:", "return output"})

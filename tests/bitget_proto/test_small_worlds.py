@@ -60,9 +60,12 @@ from bitget_proto._machine.cancel_queue import CancelQueue, Rank
 from bitget_proto._machine.deadlines import after
 from bitget_proto._machine.heartbeat import Heartbeat
 from bitget_proto._machine.in_flight import InFlight
+from bitget_proto._machine.links import Links
 from bitget_proto._machine.order_spacing import Spacing
+from bitget_proto._machine.outcomes import Outcomes
 from bitget_proto._machine.rate_limit import Pace
 from bitget_proto._machine.request_ids import RequestIds
+from bitget_proto._machine.session_queue import SessionQueue
 from bitget_proto._values.codes import FINAL_AFTER_RESEND, REFUSALS
 
 from .small_connections import ConnectionWorld, Run
@@ -467,19 +470,20 @@ def expired_is_sent(right: Any, queue: Any, now: float) -> Any:
     return right(queue, -inf)
 
 
-def waiting_is_settled(right: Any, conn: Any, id: str, *reply: Any) -> None:
-    if (waiting := conn._in_flight.queue.get(id)) is not None:
-        conn._in_flight.sent[id] = waiting
-        waiting.sent_at = conn._now
-    right(conn, id, *reply)
+def waiting_is_settled(right: Any, outcomes: Any, id: str, *reply: Any) -> None:
+    in_flight, now = outcomes._in_flight, reply[-1]
+    if (waiting := in_flight.queue.get(id)) is not None:
+        in_flight.sent[id] = waiting
+        waiting.sent_at = now
+    right(outcomes, id, *reply)
 
 
 def unsent_is_sent(right: Any, conn: Any, now: float, reason: str, unsent: Any) -> None:
     right(conn, now, reason)
 
 
-def urgent_is_normal(right: Any, conn: Any, *taken: Any) -> None:
-    right(conn, *taken[:-1], Rank.NORMAL)
+def urgent_is_normal(right: Any, in_flight: Any, *taken: Any) -> None:
+    right(in_flight, *taken[:-1], Rank.NORMAL)
 
 
 def nothing(right: Any, *args: Any) -> None:
@@ -490,11 +494,10 @@ def sent_is_forgotten(right: Any, in_flight: Any) -> list[Any]:
     return [cancel for cancel in right(in_flight) if cancel.id not in in_flight.sent]
 
 
-def asks_once_more(right: Any, heartbeat: Any, opens: float) -> bool:
-    if right(heartbeat, opens):
+def asks_once_more(right: Any, heartbeat: Any, opens: float) -> None:
+    if right(heartbeat, opens) is not None:
         heartbeat.probe_deadline = None
         right(heartbeat, opens)
-    return False
 
 
 def pong_answers_all(right: Any, heartbeat: Any) -> None:
@@ -502,10 +505,10 @@ def pong_answers_all(right: Any, heartbeat: Any) -> None:
     heartbeat._alarms[Timer.PONG] = inf
 
 
-def late_for_ever(right: Any, conn: Any, *reply: Any) -> None:
-    in_flight = conn._in_flight
+def late_for_ever(right: Any, outcomes: Any, *reply: Any) -> None:
+    in_flight = outcomes._in_flight
     late = in_flight.late.copy()
-    right(conn, *reply)
+    right(outcomes, *reply)
     in_flight.late = late | in_flight.late
 
 
@@ -519,9 +522,9 @@ def remembers_what_is_refused(right: Any, ids: Any, texts: Iterable[str], taken:
 
 
 def always_resends(
-    right: Any, session: Any, id: str, order: Any, now: float, until: float, policy: Any, **how: Any
+    right: Any, queue: Any, id: str, order: Any, now: float, until: float, policy: Any, **how: Any
 ) -> None:
-    right(session, id, order, now, until, Policy.RESEND, **how)
+    right(queue, id, order, now, until, Policy.RESEND, **how)
 
 
 def counts_what_never_left(right: Any, cancel: Cancel, attempt: Any, **how: Any) -> Any:
@@ -531,8 +534,8 @@ def counts_what_never_left(right: Any, cancel: Cancel, attempt: Any, **how: Any)
     return outcome
 
 
-def counts_from_cancel(right: Any, session: Any, cancel: Any) -> float:
-    return after(cancel.taken_at, session._config.no_link_timeout)
+def counts_from_cancel(right: Any, links: Any, taken_at: float) -> float:
+    return after(taken_at, links._config.no_link_timeout)
 
 
 def none_is_busy(right: Any, session: Any, now: float, busy: Any = ()) -> Any:
@@ -543,9 +546,9 @@ def none_waits(right: Any, queue: Any) -> Any:
     return iter(())
 
 
-def link_before_stays(right: Any, session: Any, link: Any) -> None:
+def link_before_stays(right: Any, links: Any, link: Any, now: float) -> Any:
     link.lane.serving = None
-    right(session, link)
+    return right(links, link, now)
 
 
 FAULTS = [
@@ -559,7 +562,7 @@ FAULTS = [
         "a reply settles a cancel that was never sent",
         "a message a second",
         "an outcome has the time when its cancel was sent",
-        Connection, "_reply", waiting_is_settled,
+        Outcomes, "reply", waiting_is_settled,
     ),
     Fault(
         "an unsent cancel counts as sent",
@@ -577,7 +580,7 @@ FAULTS = [
         "urgent cancels are queued like others",
         "a message a second",
         "cancels are sent in the order taken, urgent ones first",
-        Connection, "_take", urgent_is_normal,
+        InFlight, "enqueue", urgent_is_normal,
     ),
     Fault(
         '"too many requests" does not pause the paces',
@@ -613,7 +616,7 @@ FAULTS = [
         "a second late reply is reported as well",
         "answers",
         "a message has exactly one consequence",
-        Connection, "_reply", late_for_ever,
+        Outcomes, "reply", late_for_ever,
     ),
     Fault(
         "a closing connection waits although all cancels are answered",
@@ -637,7 +640,7 @@ FAULTS = [
         "REPORT resends",
         "report",
         "when a link ends, its cancels have an outcome or wait again",
-        Session, "_take", always_resends,
+        SessionQueue, "take", always_resends,
     ),
     Fault(
         "an unsent attempt is counted",
@@ -661,7 +664,7 @@ FAULTS = [
         "the time without a link counts from `cancel`",
         "resend",
         "the reason of an outcome holds",
-        Session, "_link_until", counts_from_cancel,
+        Links, "no_link_until", counts_from_cancel,
     ),
     Fault(
         "a steady link is dialled again like an unsteady one",
@@ -673,7 +676,7 @@ FAULTS = [
         "the previous link is not replaced",
         "two links",
         "a replaced link ends when all its cancels are answered",
-        Session, "_ready", link_before_stays,
+        Links, "serve", link_before_stays,
     ),
     Fault(
         "a stalled writer gets more frames",

@@ -39,13 +39,17 @@ from bitget_proto import (
 )
 from bitget_proto._machine import connection as connection_module
 from bitget_proto._machine import in_flight as in_flight_module
+from bitget_proto._machine import links as links_module
 from bitget_proto._machine import session as session_module
 from bitget_proto._machine.backoff import Redial
 from bitget_proto._machine.cancel_queue import Rank
 from bitget_proto._machine.frame_queue import FrameQueue
 from bitget_proto._machine.heartbeat import Heartbeat
 from bitget_proto._machine.in_flight import InFlight, OpenCancel
+from bitget_proto._machine.links import Links
+from bitget_proto._machine.outcomes import Outcomes
 from bitget_proto._machine.request_ids import RequestIds
+from bitget_proto._machine.session_queue import SessionQueue
 from bitget_proto._trace import replay as replay_module
 from bitget_proto.testing import (
     ExchangeConfig,
@@ -580,6 +584,8 @@ def changed(module: object, name: str, value: object) -> Plant:
 
 
 _hand_out, _in_order = FrameQueue.hand_out, InFlight.in_order
+_refused, _take = Links._refused, SessionQueue.take
+_enqueue, _settle, _time_out = InFlight.enqueue, Outcomes.settle, Outcomes.time_out
 
 
 def _pongs_are_not_heard(self: Any, message: Any, now: float) -> None:
@@ -588,7 +594,7 @@ def _pongs_are_not_heard(self: Any, message: Any, now: float) -> None:
 
 
 def _late_replies_are_forgotten(self: Any, cancel: Any, *args: Any) -> None:
-    Connection._time_out(self, cancel, *args)
+    _time_out(self, cancel, *args)
     self._in_flight.late.pop(cancel.id, None)
 
 
@@ -608,12 +614,12 @@ def _a_tick_longer(self: Any, cancels: Any, ids: Any, now: float) -> Any:
 
 
 def _outcome_again(self: Any, cancel: Any, outcome: Any) -> None:
-    Connection._settle(self, cancel, outcome)
+    _settle(self, cancel, outcome)
     self._outputs.append(outcome)
 
 
 def _no_outcome(self: Any, cancel: Any, outcome: Any) -> None:
-    Connection._settle(self, cancel, outcome)
+    _settle(self, cancel, outcome)
     self._outputs.pop()
 
 
@@ -622,11 +628,11 @@ def _in_another_order(self: Any) -> Any:
 
 
 def _not_urgent(self: Any, id: str, order: Any, now: float, until: float, rank: Any) -> None:
-    Connection._take(self, id, order, now, until, Rank.NORMAL)
+    _enqueue(self, id, order, now, until, Rank.NORMAL)
 
 
 def _not_urgent_in_a_session(self: Any, *args: Any, urgent: bool, **named: Any) -> None:
-    Session._take(self, *args, urgent=False, **named)
+    _take(self, *args, urgent=False, **named)
 
 
 def _withdraws_nothing(self: Any, id: str, now: float) -> bool:
@@ -645,13 +651,13 @@ def _resends_all(self: Any, *args: Any, **named: Any) -> str:
     return taken
 
 
-def _stays(self: Any, link: Any) -> None:
+def _stays(self: Any, link: Any, now: float) -> None:
     pass
 
 
 def _forgets_the_stamp(self: Any, refusal: Any) -> Any:
-    ended = Session._refused(self, refusal)
-    self._stamp_refused = False
+    ended = _refused(self, refusal)
+    self.stamp_refused = False
     return ended
 
 
@@ -683,17 +689,17 @@ FAULTS: dict[str, Plant] = {
     ),
     "the success of a batch is that of its orders": changed(OpenCancel, "answer_in", _as_the_whole),
     "pongs are not heard": faulty(Connection, receive=_pongs_are_not_heard),
-    "late replies are forgotten": faulty(Connection, _time_out=_late_replies_are_forgotten),
+    "late replies are forgotten": changed(Outcomes, "time_out", _late_replies_are_forgotten),
     "what never left counts as sent": faulty(Connection, lost=_never_sent),
     "what left counts as not sent": faulty(Connection, lost=_sent_is_taken_back),
     "a deadline is 2**-40 s late": changed(FrameQueue, "hand_out", _a_tick_longer),
-    "an outcome comes twice": faulty(Connection, _settle=_outcome_again),
-    "an outcome is lost": faulty(Connection, _settle=_no_outcome),
+    "an outcome comes twice": changed(Outcomes, "settle", _outcome_again),
+    "an outcome is lost": changed(Outcomes, "settle", _no_outcome),
     "the end is in another order": changed(InFlight, "in_order", _in_another_order),
     "ids are made otherwise": changed(RequestIds, "make", _another_id),
-    "an urgent one waits behind the others": faulty(Connection, _take=_not_urgent),
-    "in a session an urgent one waits behind the others": faulty(
-        Session, _take=_not_urgent_in_a_session
+    "an urgent one waits behind the others": changed(InFlight, "enqueue", _not_urgent),
+    "in a session an urgent one waits behind the others": changed(
+        SessionQueue, "take", _not_urgent_in_a_session
     ),
     "nothing is withdrawn": faulty(Connection, withdraw=_withdraws_nothing),
     "in a session nothing is withdrawn": faulty(Session, withdraw=_withdraws_nothing),
@@ -706,9 +712,9 @@ FAULTS: dict[str, Plant] = {
     ),
     "nothing is sent again": faulty(Session, cancel=_resends_nothing),
     "everything is sent again": faulty(Session, cancel=_resends_all),
-    "the session does not leave": faulty(Session, _leave=_stays),
-    "the stamp is not asked for": faulty(Session, _refused=_forgets_the_stamp),
-    "refused logins are tried again": changed(session_module, "REFUSED_FOR_GOOD", frozenset[str]()),
+    "the session does not leave": changed(Links, "leave", _stays),
+    "the stamp is not asked for": changed(Links, "_refused", _forgets_the_stamp),
+    "refused logins are tried again": changed(links_module, "REFUSED_FOR_GOOD", frozenset[str]()),
 }
 
 

@@ -30,13 +30,14 @@ from bitget_proto import (
     WhyUnresolved,
 )
 from bitget_proto.testing import Fault, StrictConnection
+from bitget_proto.testing.framing import frame_head
 from bitget_transports import ConnectFailed, Limits
 from bitget_transports._driver import exception_origin as _origin
 from bitget_transports.anyio import _client as anyio_client
 from bitget_transports.asyncio import _client as asyncio_client
 from bitget_transports.blocking import _client as blocking_client
 from bitget_transports.exchange import exchange_in_thread
-from bitget_transports.faults.hostile_server import After, HostileServer, Victim, frame_head
+from bitget_transports.faults.hostile_server import After, HostileServer, Victim
 
 from .colours import BOUND, KEY, Connect, Flavour, T, fast_exchange, orders
 from .endings import closed

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from bitget_proto.testing.framing import frame_head
 from bitget_transports.faults.flaky_proxy import (
     FlakyProxy,
     NetworkFault,
@@ -19,7 +20,6 @@ from bitget_transports.faults.flaky_proxy import (
     Way,
     random_plan,
 )
-from bitget_transports.faults.hostile_server import frame_head
 
 from .tidy import nothing_left
 

@@ -24,8 +24,9 @@ import trio
 import uvloop
 from websockets.utils import accept_key
 
-from bitget_transports.faults import hostile_server
-from bitget_transports.faults.hostile_server import After, Behaviour, Victim, frame_head
+from bitget_proto.testing.framing import frame_head
+from bitget_transports.faults import _victim, hostile_server
+from bitget_transports.faults.hostile_server import After, Behaviour, Victim
 
 from .colours import BOUND, T
 
@@ -85,7 +86,8 @@ def _nothing_left() -> Generator[None]:
     gc.freeze()  # do not collect existing objects again: that is slow
     threads, descriptors = _threads(), _descriptors()
     try:
-        with patch.object(hostile_server, "_TICK", 0.005):  # so that servers stop at once
+        # So that servers stop at once.
+        with patch.object(hostile_server, "TICK", 0.005), patch.object(_victim, "TICK", 0.005):
             yield
         gc.collect()
     finally:

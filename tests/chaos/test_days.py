@@ -33,8 +33,11 @@ from bitget_proto import (
     encode_cancel,
 )
 from bitget_proto._machine import connection as connection_module
+from bitget_proto._machine import links as links_module
 from bitget_proto._machine import session as session_module
 from bitget_proto._machine.backoff import Redial
+from bitget_proto._machine.outcomes import Outcomes
+from bitget_proto._machine.session_queue import SessionQueue
 from bitget_proto.testing import SeenFrame
 from bitget_proto.testing._virtual.network import Wire
 
@@ -388,21 +391,21 @@ def long_no_link_timeout(patch: Patch) -> None:
 
 
 def urgent_is_ignored(patch: Patch) -> None:
-    take = Session._take
+    take = SessionQueue.take
 
     def wrapped(*arguments: Any, urgent: bool) -> None:
         take(*arguments, urgent=False)
 
-    patch.setattr(Session, "_take", wrapped)
+    patch.setattr(SessionQueue, "take", wrapped)
 
 
 def all_answers_count(patch: Patch) -> None:
-    reply = Connection._reply
+    reply = Outcomes.reply
 
-    def wrapped(self: Connection, id: str, frame: Any, message: str | bytes) -> None:
-        reply(self, id, attrs.evolve(frame, not_for_cancel=False), message)
+    def wrapped(self: Outcomes, id: str, frame: Any, message: str | bytes, now: float) -> None:
+        reply(self, id, attrs.evolve(frame, not_for_cancel=False), message, now)
 
-    patch.setattr(Connection, "_reply", wrapped)
+    patch.setattr(Outcomes, "reply", wrapped)
 
 
 def retry_after_is_ignored(patch: Patch) -> None:
@@ -430,11 +433,11 @@ def interruption_is_ignored(patch: Patch) -> None:
 
 
 def every_refusal_is_final(patch: Patch) -> None:
-    patch.setattr(session_module, "REFUSED_FOR_GOOD", frozenset({"30005", "45001"}))
+    patch.setattr(links_module, "REFUSED_FOR_GOOD", frozenset({"30005", "45001"}))
 
 
 def no_refusal_is_final(patch: Patch) -> None:
-    patch.setattr(session_module, "REFUSED_FOR_GOOD", frozenset[str]())
+    patch.setattr(links_module, "REFUSED_FOR_GOOD", frozenset[str]())
 
 
 def no_spacing(patch: Patch) -> None:

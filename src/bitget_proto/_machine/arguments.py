@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Literal, TypeAlias, cast
 
-from .._values.errors import NoRoom, ValidationError, safe_repr
+from .._values.credentials import SignedLogin
+from .._values.errors import LocalProtocolError, NoRoom, ValidationError, safe_repr
 from .._values.orders import CancelOrder
 from .._wire.codec import Codec
 from .deadlines import MAX, is_seconds
@@ -27,6 +28,11 @@ def no_room_error(limit: int, in_flight: int, count: int) -> NoRoom:
     return NoRoom(f"Config.max_in_flight is {limit}, and {what}: wait for outcomes and try again")
 
 
+def takes_no_more(core: str, what: Literal["cancels", "frames"]) -> LocalProtocolError:
+    """Return the error of a core that is closing; `core` says so, as in "the session is closing"."""
+    return LocalProtocolError(f"{core} and takes no more {what}: use another one")
+
+
 def as_message(message: Any) -> str | bytes:
     """Return a message as `str` or `bytes`.
 
@@ -39,6 +45,31 @@ def as_message(message: Any) -> str | bytes:
     if type(message) is bytearray or type(message) is memoryview:
         return bytes(message)
     raise ValidationError(f"message must be str or bytes; got {safe_repr(message)}")
+
+
+def check_own_frames(waiting: int, limit: int | None) -> None:
+    """Raise NoRoom if `limit` frames of the caller's own wait to be sent."""
+    if limit is not None and waiting >= limit:
+        raise NoRoom(
+            f"Config.max_own_frames ({limit}) is reached: wait until one of your frames has been "
+            "sent and try again"
+        )
+
+
+def check_login(login: object, *, opened: bool) -> None:
+    """Check a call of `opened`; the connection was `opened` before.
+
+    Raises: LocalProtocolError if it was; ValidationError for an invalid login.
+    """
+    if opened:
+        raise LocalProtocolError(
+            "opened was called before: create a new Connection for each WebSocket"
+        )
+    if not isinstance(login, SignedLogin):
+        raise ValidationError(
+            f"login must be a SignedLogin; got {safe_repr(login)}: pass "
+            "sign_login(credentials, int(time.time()))"
+        )
 
 
 def check_order(order: object, codec: Codec) -> None:
@@ -87,6 +118,15 @@ def check_closing(queued: object, within: object) -> None:
         )
 
 
+def check_jitter(jitter: object) -> None:
+    """Raise ValidationError for a jitter that cannot be called."""
+    if not callable(jitter):
+        raise ValidationError(
+            f"jitter must be a function that returns numbers from 0 to 1; got {safe_repr(jitter)}: "
+            "pass random.random"
+        )
+
+
 def check_new(latest: float) -> None:
     """Raise ValidationError if a core was used before it is recorded.
 
@@ -124,6 +164,18 @@ def check_rest_reply(reply: object) -> tuple[int, str | bytes]:
                 "reply must be the status and the body of an HTTP answer, such as (200, b'{}'); got "
                 f"{safe_repr(reply)}"
             )
+
+
+def check_retry_after(value: object) -> float:
+    """Return the seconds of `Retry-After`.
+
+    Raises: ValidationError for anything but a number from 0 up.
+    """
+    if isinstance(value, bool) or not isinstance(value, (float, int)) or not value >= 0:
+        raise ValidationError(
+            f"retry_after must be a number of seconds from 0 up, or None; got {safe_repr(value)}"
+        )
+    return value
 
 
 def unsent_ids(unsent: Iterable[str]) -> tuple[str, ...]:

@@ -4,16 +4,16 @@
 A reply, a deadline or the end of the connection settles it. Every cancel that was taken gets
 exactly one outcome, which states only what is known.
 
-`InFlight` holds the cancels without an outcome, `FrameQueue` decides which frame is sent next and
-when, and `Heartbeat` decides when a ping is due.
+`InFlight` holds the cancels without an outcome, `Outcomes` gives each of them its outcome,
+`FrameQueue` decides which frame is sent next and when, and `Heartbeat` decides when a ping is due.
+`message_events` has the events for messages that concern no cancel.
 
 Rules for changes
 - Only `poll` returns outputs; every other call adds to `_outputs`. Properties change nothing.
 - An input (`opened`, `receive`, `lost`, `handle_timeout`) never raises because of what the peer
   did. A command that is refused raises `LocalProtocolError` before anything has changed.
 - The state changes in `_move` only, which looks the new state up in `TRANSITIONS`.
-- A cancel gets its outcome in `_settle` only, which also removes it from `InFlight`. The exception
-  is `_recover`.
+- A cancel gets its outcome in `Outcomes` only.
 - Timers fire in `handle_timeout` only. `poll` compares the rate limits with `now`.
 - Nothing is random. The outputs depend on the calls and their times, not on how often `poll` or
   `handle_timeout` is called.
@@ -26,39 +26,22 @@ Rules for changes
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable
 from math import inf
+from typing import Literal
 
-from .._values.codes import (
-    FATAL_ERRORS,
-    NEVER_ANSWERED,
-    NOT_THE_LOGINS_ANSWER,
-    TOO_MANY_REQUESTS,
-    CodeClass,
-)
+from .._values.codes import FATAL_ERRORS, TOO_MANY_REQUESTS
 from .._values.credentials import SignedLogin
-from .._values.errors import LocalProtocolError, NoRoom, ValidationError, check_part, safe_repr
+from .._values.errors import check_part
 from .._values.events import (
-    Accepted,
     Closed,
-    ExchangeError,
-    GoingAway,
     Hangup,
-    LateReply,
     LoginRejected,
-    Outcome,
     Output,
     Ready,
-    Rejected,
-    Subscribed,
-    SubscribeRefused,
     Transmit,
-    Unrecognised,
-    Unresolved,
     Wait,
-    WhyUnrecognised,
     WhyUnresolved,
 )
 from .._values.orders import CancelOrder, InstType
@@ -66,26 +49,19 @@ from .._values.set_module import set_module
 from .._values.states import TRANSITIONS, Cause, State, Step, WhyClosed
 from .._values.timers import Timer
 from .._wire.codec import DEFAULT, Codec
-from .._wire.message_limits import as_text
-from .._wire.messages import (
-    ErrorReply,
-    LoginReply,
-    Malformed,
-    OrdersPush,
-    Pong,
-    SubscribeReply,
-    TradeReply,
-)
+from .._wire.messages import ErrorReply, LoginReply, Pong, SubscribeReply, TradeReply
 from .arguments import (
     Queued,
     as_message,
     check_closing,
     check_frame,
+    check_login,
     check_new,
     check_order,
     check_orders,
+    check_own_frames,
     check_timeout,
-    no_room_error,
+    takes_no_more,
     unsent_ids,
 )
 from .cancel_queue import Rank
@@ -93,9 +69,11 @@ from .connection_config import Config
 from .deadlines import MAX, Alarms, after, finite_time
 from .frame_queue import FrameQueue
 from .heartbeat import Heartbeat
-from .in_flight import Batch, InFlight, OpenCancel
+from .in_flight import InFlight, OpenCancel
+from .message_events import error_event, events_of, login_event, login_rejected, may_refuse_login
+from .outcomes import Outcomes
 from .rate_limit import Budget
-from .request_ids import IN_FLIGHT, RequestIds
+from .request_ids import RequestIds
 
 NORMAL_CLOSURE = 1000
 """RFC 6455, 7.4.1. The exchange documents no meaning for any other code from a client."""
@@ -109,7 +87,6 @@ _NEW, _AUTHENTICATING, _READY = State.NEW, State.AUTHENTICATING, State.READY
 _DRAINING, _CLOSED = State.DRAINING, State.CLOSED
 _LOGIN, _PONG, _DRAIN, _PING = Timer.LOGIN, Timer.PONG, Timer.DRAIN, Timer.PING
 _REQUEST, _SILENCE, _PACING = Timer.REQUEST, Timer.SILENCE, Timer.PACING
-_ACCEPTED = CodeClass.ACCEPTED
 _URGENT, _NORMAL = Rank.URGENT, Rank.NORMAL
 
 
@@ -146,7 +123,6 @@ class Connection:
 
     __slots__ = (
         "_alarms",
-        "_answered",
         "_cause",
         "_closing",
         "_codec",
@@ -159,6 +135,7 @@ class Connection:
         "_in_flight",
         "_now",
         "_opened",
+        "_outcomes",
         "_outputs",
         "_state",
     )  # fmt: skip
@@ -169,7 +146,7 @@ class Connection:
         check_part("config", config, Config)
         check_part("codec", codec, Codec)
         check_part("budget", budget, Budget)
-        self._config = Config() if config is None else config
+        self._config = config = Config() if config is None else config
         self._codec = DEFAULT if codec is None else codec
         self._state = _NEW
         self._opened = False
@@ -178,20 +155,16 @@ class Connection:
         """Whether a call is in progress, or was interrupted by an exception."""
         self._outputs: deque[Output] = deque()
 
-        self._in_flight = InFlight(self._config)
-        self._ids = RequestIds(self._config.id_prefix)
+        self._in_flight = InFlight(config)
+        self._ids = RequestIds(config.id_prefix)
         self._alarms = Alarms(_LOGIN, _PONG, _DRAIN, _PING)
-        self._heartbeat = Heartbeat(self._config, self._alarms)
-        self._frames = FrameQueue(
-            self._config, self._codec, budget, self._heartbeat, self._in_flight
-        )
+        self._heartbeat = Heartbeat(config, self._alarms)
+        self._frames = FrameQueue(config, self._codec, budget, self._heartbeat, self._in_flight)
+        self._outcomes = Outcomes(self._in_flight, self._frames, self._outputs)
 
-        self._answered = False
-        """Whether the exchange has answered a cancel."""
         self._closing = False
         """Whether the connection takes nothing more, and ends once nothing is open."""
-        self._cause = WhyClosed.ASKED
-        self._detail = ""
+        self._cause, self._detail = WhyClosed.ASKED, ""
         """The reason and the detail of `Closed` when DRAINING ends."""
 
     def __repr__(self) -> str:
@@ -214,8 +187,7 @@ class Connection:
         """The number of further cancels that would be taken now."""
         if self._closing or self._state is _DRAINING or self._state is _CLOSED:
             return 0
-        limit = self._config.max_in_flight
-        return sys.maxsize if limit is None else limit - self.in_flight
+        return self._in_flight.room
 
     @property
     def waiting_for_grant(self) -> int:
@@ -249,7 +221,7 @@ class Connection:
         `SignedLogin`.
         """
         now = self._begin(now)
-        self._check_opens(login)
+        check_login(login, opened=self._opened)
         self._in_call, self._now = True, now
         if self._state is _NEW:
             self._opened = True
@@ -281,32 +253,19 @@ class Connection:
         )
         if self._state is not _NEW and self._state is not _CLOSED:
             self._heartbeat.heard(now)
-            if isinstance(frame, (TradeReply, ErrorReply)):
-                if frame.id is not None:
-                    self._reply(frame.id, frame, message)
-                elif frame.names_request:
-                    self._unrecognised(message, WhyUnrecognised.NO_SINGLE_ID)
-                elif isinstance(frame, ErrorReply):
-                    self._error(frame, message)
-                else:
-                    self._unrecognised(message, WhyUnrecognised.NO_ID)
+            if isinstance(frame, (TradeReply, ErrorReply)) and frame.id is not None:
+                self._outcomes.reply(frame.id, frame, message, now)
             elif isinstance(frame, Pong):
                 self._heartbeat.pong()
             elif isinstance(frame, LoginReply):
-                self._login_reply(frame, message)
-            elif isinstance(frame, OrdersPush):
-                self._outputs.extend(frame.updates)
-                if frame.unreadable:
-                    self._unrecognised(message, WhyUnrecognised.UNREADABLE_ORDER)
-            elif isinstance(frame, SubscribeReply):
-                if frame.accepted:
-                    self._outputs.append(Subscribed(inst_type=frame.inst_type))
-                else:
-                    self._error(frame, message)
-            elif isinstance(frame, Malformed):
-                self._unrecognised(message, WhyUnrecognised.MALFORMED, frame.reason)
+                sent, awaited = self._frames.login_sent, self._state is _AUTHENTICATING
+                self._login_answered(login_event(frame, message, sent=sent, awaited=awaited))
+            elif (isinstance(frame, ErrorReply) and not frame.names_request) or (
+                isinstance(frame, SubscribeReply) and not frame.accepted
+            ):
+                self._error(frame, message)
             else:
-                self._unrecognised(message, WhyUnrecognised.OTHER)
+                self._outputs.extend(events_of(frame, message))
             if self._closing:
                 self._end_if_done()
         self._in_call = False
@@ -377,12 +336,13 @@ class Connection:
             now = finite_time(now, self._now)
         if self._in_call:
             self._recover()
-        self._check_takes(1)
+        self._check_open("cancels")
+        self._in_flight.check_room(1)
         check_order(order, self._codec)
         until = inf if timeout is None else now + check_timeout(timeout)
-        id = self._ids.make() if id is None else self._ids.check(id, self._why_refused)
+        id = self._ids.make() if id is None else self._ids.check(id, self._outcomes.id_conflict)
         self._in_call, self._now = True, now
-        self._take(id, order, now, until, _URGENT if urgent else _NORMAL)
+        self._in_flight.enqueue(id, order, now, until, _URGENT if urgent else _NORMAL)
         self._in_call = False
         return id
 
@@ -397,12 +357,13 @@ class Connection:
         """
         now = self._begin(now)
         given = check_orders(orders, self._codec)
-        self._check_takes(len(given))
+        self._check_open("cancels")
+        self._in_flight.check_room(len(given))
         until = inf if timeout is None else now + check_timeout(timeout)
         self._in_call, self._now = True, now
         ids = [self._ids.make() for _ in given]
         for id, order in zip(ids, given, strict=True):
-            self._take(id, order, now, until, _NORMAL)
+            self._in_flight.enqueue(id, order, now, until, _NORMAL)
         self._in_call = False
         return ids
 
@@ -416,7 +377,7 @@ class Connection:
         waiting = self._in_flight.queue.get(id) if isinstance(id, str) else None
         self._in_call, self._now = True, now
         if waiting is not None:
-            self._unresolved(waiting, WhyUnresolved.WITHDRAWN)
+            self._outcomes.settle_all([waiting], WhyUnresolved.WITHDRAWN, now)
             self._end_if_done()
         self._in_call = False
         return waiting is not None
@@ -436,14 +397,9 @@ class Connection:
         has the id of a cancel.
         """
         now = self._begin(now)
-        self._check_takes_frames()
+        self._check_open("frames")
         check_frame(text)
-        limit = self._config.max_own_frames
-        if limit is not None and len(self._frames.own) >= limit:
-            raise NoRoom(
-                f"Config.max_own_frames ({limit}) is reached: wait until one of your frames has "
-                "been sent and try again"
-            )
+        check_own_frames(len(self._frames.own), self._config.max_own_frames)
         self._ids.remember(self._codec.trade_ids(text), self._in_flight.id_conflict)
         self._now = now
         self._frames.own.append(text)
@@ -461,7 +417,7 @@ class Connection:
         anything but product lines of the account.
         """
         now = self._begin(now)
-        self._check_takes_frames()
+        self._check_open("frames")
         text = self._codec.encode_subscribe(inst_types)
         self._now = now
         self._frames.subscribe(text)
@@ -490,9 +446,8 @@ class Connection:
             if again:
                 self._end(self._cause, self._detail)
             elif queued == "send":
-                self._alarms[_DRAIN] = after(
-                    now, self._config.queue_timeout if within is None else within
-                )
+                seconds = self._config.queue_timeout if within is None else within
+                self._alarms[_DRAIN] = after(now, seconds)
                 self._end_if_done()
             else:
                 self._start_draining(self._config.drain_timeout if within is None else within)
@@ -580,129 +535,33 @@ class Connection:
 
     # --- received messages ---
 
-    def _reply(self, id: str, reply: TradeReply | ErrorReply, message: str | bytes) -> None:
-        cancel = self._in_flight.sent.get(id)
-        if cancel is None and (batch := self._in_flight.batches.get(id)) is not None:
-            self._batch_reply(id, batch, reply, message)
-        elif reply.not_for_cancel:
-            again = reply.for_batch and cancel is None  # such as the second answer to a batch
-            self._unrecognised(
-                message, WhyUnrecognised.UNKNOWN_ID if again else WhyUnrecognised.OTHER_REQUEST
-            )
-        elif cancel is not None:
-            self._answered = True
-            self._settle(cancel, cancel.answered(reply, self._now))
-            if reply.remaining is not None:
-                self._frames.observe(reply.remaining, self._now)
-        else:
-            event = self._in_flight.unmatched(id, reply, message)
-            self._outputs.append(event)
-            if isinstance(event, LateReply):
-                self._answered = True
-                del self._in_flight.late[id]
-
-    def _batch_reply(
-        self, id: str, batch: Batch, reply: TradeReply | ErrorReply, message: str | bytes
-    ) -> None:
-        """Handle the answer to a batch, of whose cancels some may have ended."""
-        if not reply.for_batch:
-            self._unrecognised(message, WhyUnrecognised.OTHER_REQUEST)
-            return
-        self._answered = True
-        in_flight, reported = self._in_flight, False
-        # The code of a success would read as the success of an order of which nothing is known.
-        said = () if reply.code_class is _ACCEPTED else (reply.code, reply.message)
-        for cancel in batch:
-            answer = cancel.answer_in(reply)
-            if in_flight.sent.get(cancel.id) is cancel:
-                reported = True
-                self._settle(
-                    cancel,
-                    cancel.unresolved(WhyUnresolved.UNSURE, self._now, *said)
-                    if answer is None
-                    else cancel.answered(answer, self._now),
-                )
-            elif answer is not None and in_flight.late.get(cancel.id) is cancel.order:
-                reported = True
-                self._outputs.append(in_flight.unmatched(cancel.id, answer, message))
-                del in_flight.late[cancel.id]
-        del in_flight.batches[id]
-        if not reported:
-            self._unrecognised(message, WhyUnrecognised.UNKNOWN_ID)
-        self._frames.observe(reply.remaining, self._now)
-
     def _error(self, error: ErrorReply | SubscribeReply, message: str | bytes) -> None:
         """Handle an error that names no request, or a subscription."""
-        code, code_class = error.code, error.code_class
-        if (
-            self._state is _AUTHENTICATING
-            and self._frames.login_sent
-            and isinstance(error, ErrorReply)
-            and not error.not_for_cancel
-            and code_class not in NOT_THE_LOGINS_ANSWER
-        ):
-            self._login_refused(error, message)
+        code, state = error.code, self._state
+        awaits_login = state is _AUTHENTICATING and self._frames.login_sent
+        if awaits_login and isinstance(error, ErrorReply) and may_refuse_login(error):
+            self._login_answered(login_rejected(error, message))
             return
-        text = as_text(message)
-        if code_class is CodeClass.GOING_AWAY:
-            self._outputs.append(GoingAway(message=error.message, text=text))
-            return
+        self._outputs.append(error_event(error, message))
         if code == TOO_MANY_REQUESTS:
             self._frames.pause(self._now)
-        self._outputs.append(
-            ExchangeError(code=code, code_class=code_class, message=error.message, text=text)
-            if isinstance(error, ErrorReply)
-            else SubscribeRefused(
-                inst_type=error.inst_type,
-                code=code,
-                code_class=code_class,
-                message=error.message,
-                text=text,
-            )
-        )
-        if (
-            code in FATAL_ERRORS
-            and self._state is not _AUTHENTICATING
-            and self._cause is WhyClosed.ASKED
-        ):
+        if code in FATAL_ERRORS and state is not _AUTHENTICATING and self._cause is WhyClosed.ASKED:
             # Nothing more can be sent, but answers may follow in the same read.
             self._cause, self._detail = FATAL_ERRORS[code], error.message
             self._closing = True
             self._heartbeat.stop()
-            if self._state is _READY:
+            if state is _READY:
                 self._start_draining(_LATE_ANSWER_SECONDS)
             else:
                 self._drain_within(self._now, _LATE_ANSWER_SECONDS)
 
-    def _login_reply(self, reply: LoginReply, message: str | bytes) -> None:
-        if self._state is not _AUTHENTICATING:
-            self._unrecognised(message, WhyUnrecognised.UNEXPECTED)
-        elif not self._frames.login_sent:
-            self._unrecognised(message, WhyUnrecognised.NEVER_SENT)
-        elif reply.code is None:
-            self._unrecognised(message, WhyUnrecognised.UNEXPECTED)
-        elif reply.code_class is _ACCEPTED:
-            self._move(Step.LOGGED_IN)
+    def _login_answered(self, event: Output) -> None:
+        self._outputs.append(event)
+        if isinstance(event, Ready):
             self._alarms[_LOGIN] = inf
-            self._outputs.append(Ready())
-        else:
-            self._login_refused(reply, message)
-
-    def _login_refused(self, reply: LoginReply | ErrorReply, message: str | bytes) -> None:
-        self._outputs.append(
-            LoginRejected(
-                code=reply.code,
-                code_class=reply.code_class,
-                message=reply.message,
-                text=as_text(message),
-            )
-        )
-        self._end(WhyClosed.LOGIN_REFUSED, reply.message)
-
-    def _unrecognised(
-        self, message: str | bytes, why: WhyUnrecognised, malformed: str | None = None
-    ) -> None:
-        self._outputs.append(Unrecognised(text=as_text(message), why=why, malformed=malformed))
+            self._move(Step.LOGGED_IN)
+        elif isinstance(event, LoginRejected):
+            self._end(WhyClosed.LOGIN_REFUSED, event.message)
 
     # --- timers ---
 
@@ -723,91 +582,31 @@ class Connection:
     def _fire(self, timer: Timer) -> None:
         config = self._config
         if timer is _REQUEST:
-            self._time_out(self._in_flight.first_due())
+            self._outcomes.time_out(self._in_flight.first_due(), self._now)
             self._end_if_done()
         elif timer is _LOGIN:
-            self._end(
-                WhyClosed.LOGIN_TIMEOUT, f"no answer to the login within {config.login_timeout} s"
-            )
+            detail = f"no answer to the login within {config.login_timeout} s"
+            self._end(WhyClosed.LOGIN_TIMEOUT, detail)
         elif timer is _PONG:
             self._end(WhyClosed.NO_PONG, f"no pong within {config.pong_timeout} s of a ping")
         elif timer is _PING:
             self._heartbeat.beat(self._now)
         elif timer is _SILENCE:
-            if self._heartbeat.probe(self._frames.ping_allowed_at(self._now)):
-                self._end(
-                    WhyClosed.NO_PONG,
-                    "answers were due, and no message came within "
-                    f"{config.silence_pong} s of a ping",
-                )
+            if (dead := self._heartbeat.probe(self._frames.ping_allowed_at(self._now))) is not None:
+                self._end(WhyClosed.NO_PONG, dead)
         elif self._state is not _DRAINING:
             self._start_draining(config.drain_timeout)
-        elif self._cause is WhyClosed.ASKED:
-            self._end(WhyClosed.ASKED, "answers were still due when the drain timeout expired")
         else:
-            self._end(self._cause, self._detail)
+            late = "answers were still due when the drain timeout expired"
+            self._end(self._cause, late if self._cause is WhyClosed.ASKED else self._detail)
 
     # --- outcomes and the end ---
 
-    def _take(self, id: str, order: CancelOrder, now: float, until: float, rank: Rank) -> None:
-        """Queue a cancel; `until` is when its own timeout ends."""
-        self._in_flight.enqueue(self._in_flight.make(id, order, now, until, rank), now)
-
-    def _why_refused(self, id: str) -> str | None:
-        return IN_FLIGHT if id in settled_ids(self._outputs) else self._in_flight.id_conflict(id)
-
-    def _check_opens(self, login: object) -> None:
-        """Check a call of `opened`.
-
-        Raises: LocalProtocolError if it was called before; ValidationError for an invalid login.
-        """
-        if self._opened:
-            raise LocalProtocolError(
-                "opened was called before: create a new Connection for each WebSocket"
-            )
-        if not isinstance(login, SignedLogin):
-            raise ValidationError(
-                f"login must be a SignedLogin; got {safe_repr(login)}: pass "
-                "sign_login(credentials, int(time.time()))"
-            )
-
-    def _check_takes(self, count: int) -> None:
-        """Check that `count` more cancels can be taken.
-
-        Raises: LocalProtocolError if the connection is closing or closed; NoRoom if too many
-        cancels have no outcome.
-        """
-        state = self._state
-        if self._closing or state is _DRAINING or state is _CLOSED:
-            raise LocalProtocolError(
-                f"the connection {self._closing_phrase()} and takes no more cancels: use another "
-                "one"
-            )
-        limit = self._config.max_in_flight
-        if limit is not None and len(self._in_flight) + count > limit:
-            raise no_room_error(limit, self.in_flight, count)
-
-    def _check_takes_frames(self) -> None:
+    def _check_open(self, what: Literal["cancels", "frames"]) -> None:
         """Raise LocalProtocolError if the connection is closing or closed."""
         if self._closing or self._state is _DRAINING or self._state is _CLOSED:
-            raise LocalProtocolError(
-                f"the connection {self._closing_phrase()} and takes no more frames: use another one"
-            )
-
-    def _closing_phrase(self) -> str:
-        return "is closed" if self._state is _CLOSED else "is closing"
-
-    def _time_out(self, cancel: OpenCancel) -> None:
-        hint = None if self._answered or cancel.sent_at == inf else NEVER_ANSWERED
-        self._settle(cancel, cancel.unresolved(WhyUnresolved.TIMEOUT, self._now, hint=hint))
-
-    def _unresolved(self, cancel: OpenCancel, why: WhyUnresolved) -> None:
-        self._settle(cancel, cancel.unresolved(why, self._now))
-
-    def _settle(self, cancel: OpenCancel, outcome: Outcome) -> None:
-        """Report the outcome of a cancel and remove the cancel."""
-        self._outputs.append(outcome)
-        self._in_flight.settle(cancel, outcome)
+            state = "closed" if self._state is _CLOSED else "closing"
+            raise takes_no_more(f"the connection is {state}", what)
 
     def _start_draining(self, seconds: float | None) -> None:
         """Drop what was not sent, and wait `seconds` for answers to what was sent.
@@ -817,8 +616,8 @@ class Connection:
         if self._state is not _READY:
             self._end(WhyClosed.ASKED, "")
             return
-        for cancel in [cancel for cancel in self._in_flight.in_order() if cancel.sent_at == inf]:
-            self._unresolved(cancel, WhyUnresolved.CLOSED)
+        unsent = [cancel for cancel in self._in_flight.in_order() if cancel.sent_at == inf]
+        self._outcomes.settle_all(unsent, WhyUnresolved.CLOSED, self._now)
         self._frames.drop()
         self._move(Step.CLOSING)
         self._alarms[_DRAIN] = after(self._now, seconds)
@@ -826,13 +625,8 @@ class Connection:
 
     def _end_if_done(self) -> None:
         """End a closing connection if nothing is left to send or to be answered."""
-        left = len(self._in_flight) or self._frames.own
-        if (
-            self._closing
-            and not left
-            and self._cause is WhyClosed.ASKED
-            and self._state is not _CLOSED
-        ):
+        left = len(self._in_flight) or self._frames.own or self._state is _CLOSED
+        if self._closing and not left and self._cause is WhyClosed.ASKED:
             self._end(WhyClosed.ASKED, "")
 
     def _end(self, why: WhyClosed, detail: str, *, gone: bool = False) -> None:
@@ -841,16 +635,16 @@ class Connection:
         There is no `Hangup` if the transport is `gone`. An event that caused the end has been added
         before.
         """
-        dead = why is WhyClosed.NO_PONG
-        unresolved = WhyUnresolved.LOST if dead or why is WhyClosed.LOST else WhyUnresolved.CLOSED
-        for cancel in self._in_flight.in_order():
-            self._unresolved(cancel, unresolved)
-        self._finish(
-            why, detail, [] if gone else [Hangup(code=NORMAL_CLOSURE, reason=why.value, abort=dead)]
-        )
+        lost = why is WhyClosed.NO_PONG or why is WhyClosed.LOST
+        unresolved = WhyUnresolved.LOST if lost else WhyUnresolved.CLOSED
+        self._outcomes.settle_all(self._in_flight.in_order(), unresolved, self._now)
+        self._finish(why, detail, gone=gone)
 
-    def _finish(self, why: WhyClosed, detail: str, hangup: list[Output]) -> None:
-        self._outputs.extend([*hangup, Closed(why=why, detail=detail)])
+    def _finish(self, why: WhyClosed, detail: str, *, gone: bool = False) -> None:
+        if not gone:
+            abort = why is WhyClosed.NO_PONG or why is WhyClosed.INTERRUPTED
+            self._outputs.append(Hangup(code=NORMAL_CLOSURE, reason=why.value, abort=abort))
+        self._outputs.append(Closed(why=why, detail=detail))
         self._frames.clear()
         self._in_flight.clear()
         self._alarms.clear()
@@ -865,19 +659,11 @@ class Connection:
         interrupted too, the next call repeats it.
         """
         if self._state is not _CLOSED:
-            kept = [output for output in self._outputs if not isinstance(output, (Hangup, Closed))]
-            done = settled_ids(kept)
-            kept.extend(
-                cancel.unresolved(WhyUnresolved.INTERRUPTED, self._now)
-                for cancel in self._in_flight.in_order()
-                if cancel.id not in done
-            )
-            self._outputs = deque(kept)
-            self._finish(
-                WhyClosed.INTERRUPTED,
-                "",
-                [Hangup(code=NORMAL_CLOSURE, reason=WhyClosed.INTERRUPTED.value, abort=True)],
-            )
+            self._outcomes.settle_interrupted(self._now)
+            # `_finish` adds its own.
+            for output in [o for o in self._outputs if isinstance(o, (Hangup, Closed))]:
+                self._outputs.remove(output)
+            self._finish(WhyClosed.INTERRUPTED, "")
         self._in_call = False
 
     def _move(self, cause: Cause) -> None:
@@ -893,8 +679,3 @@ class Connection:
         if self._in_call:
             self._recover()
         return now
-
-
-def settled_ids(outputs: Iterable[object]) -> set[str]:
-    """Return the ids of the cancels whose outcomes are among these outputs."""
-    return {output.id for output in outputs if isinstance(output, Accepted | Rejected | Unresolved)}

@@ -100,13 +100,14 @@ class Heartbeat:
         heard_at = self.heard_at
         return (sent_at if sent_at > heard_at else heard_at) + self._silence
 
-    def probe(self, opens: float) -> bool:
+    def probe(self, opens: float) -> str | None:
         """Handle SILENCE: request a ping, which can be sent from `opens` on.
 
-        Return True if the link was already probed, and is therefore dead.
+        Return why the link is dead if it was already probed; else None.
         """
+        seconds = self._config.silence_pong
         if self.probe_deadline is not None:
-            return True
+            return f"answers were due, and no message came within {seconds} s of a ping"
         self.ping_pending = self._probe_queued = True
-        self.probe_deadline = max(after(opens, self._config.silence_pong), nextafter(opens, inf))
-        return False
+        self.probe_deadline = max(after(opens, seconds), nextafter(opens, inf))
+        return None

@@ -7,6 +7,7 @@ and ended `Unresolved` is remembered in `late`, because its reply may still come
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from collections.abc import Iterable
 from itertools import islice
@@ -29,6 +30,7 @@ from .._values.events import (
 from .._values.orders import CancelOrder, prevailing_id
 from .._wire.message_limits import as_text
 from .._wire.messages import ErrorReply, TradeReply
+from .arguments import no_room_error
 from .cancel_queue import CancelQueue, Rank
 from .connection_config import Config
 from .deadlines import Deadlines, after
@@ -150,6 +152,7 @@ class InFlight:
         "_answer_timeout",
         "_deadlines",
         "_late_ids",
+        "_limit",
         "_queue_timeout",
         "_taken",
         "batches",
@@ -161,6 +164,7 @@ class InFlight:
     def __init__(self, config: Config) -> None:
         self._queue_timeout, self._answer_timeout = config.queue_timeout, config.answer_timeout
         self._late_ids = config.late_ids
+        self._limit = config.max_in_flight
         self._taken = 0
         self._deadlines: Deadlines[OpenCancel] = Deadlines()
         self.queue: CancelQueue[OpenCancel] = CancelQueue()
@@ -176,6 +180,16 @@ class InFlight:
 
     def __len__(self) -> int:
         return self.queue.size + len(self.sent)
+
+    @property
+    def room(self) -> int:
+        """The number of further cancels for which there is room."""
+        return sys.maxsize if self._limit is None else self._limit - len(self)
+
+    def check_room(self, count: int) -> None:
+        """Raise NoRoom if there is no room for `count` more cancels."""
+        if self._limit is not None and len(self) + count > self._limit:
+            raise no_room_error(self._limit, len(self), count)
 
     def in_order(self) -> list[OpenCancel]:
         """Return all cancels, in the order in which they were taken."""
@@ -199,8 +213,9 @@ class InFlight:
         self._taken += 1
         return OpenCancel(id, order, taken_at, until, self._taken, rank)
 
-    def enqueue(self, cancel: OpenCancel, now: float) -> None:
-        """Add a new cancel to the queue."""
+    def enqueue(self, id: str, order: CancelOrder, now: float, until: float, rank: Rank) -> None:
+        """Add a new cancel to the queue; `until` is when its own timeout ends."""
+        cancel = self.make(id, order, now, until, rank)
         self._set_deadline(cancel, after(now, self._queue_timeout))
         self.queue.add(cancel)
 

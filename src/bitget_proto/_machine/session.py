@@ -11,19 +11,15 @@ the same id and what is left of its time. The link's outcome for it is final, or
 `waiting`.
 
 Rules for changes
-- The session decides which link serves and which link gets a cancel. `Connection` decides what a
-  message means, `cancel_attempts` what the outcome of an attempt means for the cancel, and
+- The session decides which link gets a cancel. `Links` decides which link is dialled and which
+  serves, `Connection` what a message means, `cancel_attempts` what the outcome of an attempt means for the cancel, and
   `backoff` when to dial.
 - Only `poll` returns outputs; the inputs and commands add to `_outputs`. Properties change nothing.
 - An input never raises because of what a peer did, and is ignored if its link has ended. An input
   for a link that was never dialled, and a command that is refused, raise `LocalProtocolError`
   before anything has changed.
-- The state changes in `_move` only, which looks the new state up in `SESSION_TRANSITIONS`. Each lane
-  has a state; that of the session is the best of them.
-- While no link serves, one link is dialled at a time. So a refused login means the same as with one
-  lane.
-- A cancel gets its outcome in `_settle` only, which also removes it from `SessionQueue`. The
-  exception is `_recover`.
+- The state changes in `Links.move` only.
+- A cancel gets its outcome in `SessionOutcomes` only.
 - Timers fire in `handle_timeout` only. `poll` compares the backoff, the spacing and the rate limits
   with `now`.
 - A cancel is handed to a link only at the moment of sending, and comes back only after that link
@@ -35,29 +31,18 @@ Rules for changes
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from collections.abc import Callable, Collection, Container, Iterable
 from math import inf
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal
 
-from .._values.codes import REFUSED_FOR_GOOD, STAMP_REFUSED
 from .._values.credentials import SignedLogin
-from .._values.errors import LocalProtocolError, NoRoom, ValidationError, check_part, safe_repr
+from .._values.errors import LocalProtocolError, ValidationError, check_part, safe_repr
 from .._values.events import (
-    Accepted,
     CallerError,
-    Closed,
-    Event,
-    GoingAway,
-    Hangup,
     LateReply,
-    LoginRejected,
     Outcome,
-    Ready,
-    Rejected,
     Transmit,
-    Unresolved,
     Wait,
     WhyUnresolved,
 )
@@ -71,52 +56,45 @@ from .arguments import (
     as_message,
     check_closing,
     check_frame,
+    check_jitter,
+    check_login,
     check_new,
     check_order,
     check_orders,
+    check_own_frames,
     check_rest_reply,
+    check_retry_after,
     check_timeout,
-    no_room_error,
+    takes_no_more,
     unsent_ids,
 )
-from .backoff import Draw, Redial, dial_pace
-from .cancel_attempts import Cancel
-from .connection import NORMAL_CLOSURE, Connection, settled_ids
+from .backoff import Draw
+from .cancel_sender import CancelSender
+from .connection import NORMAL_CLOSURE, Connection
 from .deadlines import MAX, after, finite_time
+from .link_outputs import LinkOutputs
 from .links import Lane, Link, Links
+from .own_frames import OwnFrames
 from .rate_limit import Budget
-from .request_ids import IN_FLIGHT, RequestIds
+from .request_ids import RequestIds
 from .session_config import Policy, SessionConfig, check_policy
 from .session_events import (
     Dial,
-    Down,
     Ended,
     LinkClosed,
     LinkHangup,
     LinkTransmit,
     RestCancel,
     SessionOutput,
-    Up,
 )
+from .session_outcomes import SessionOutcomes
 from .session_queue import SessionQueue
-from .session_states import SESSION_TRANSITIONS, SessionCause, SessionState, SessionStep, WhyEnded
+from .session_states import SessionState, SessionStep, WhyEnded
 
 if TYPE_CHECKING:
     from .rest_attempts import RestAttempts
 
-_DOWN, _DIALLING, _UP, _MOVING = (
-    SessionState.DOWN,
-    SessionState.DIALLING,
-    SessionState.UP,
-    SessionState.MOVING,
-)
-_CLOSING, _ENDED = SessionState.CLOSING, SessionState.ENDED
-
-_BEST_FIRST = (_UP, _MOVING, _DIALLING, _DOWN)
-"""The states of a lane; that of the session is the first that any lane has."""
-
-_TAKES_FRAMES = (State.NEW, State.AUTHENTICATING, State.READY)
-"""The states of a link that may still send a frame."""
+_UP, _ENDED = SessionState.UP, SessionState.ENDED
 
 
 @set_module("bitget_proto")
@@ -154,26 +132,23 @@ class Session:
     """
 
     __slots__ = (
-        "_answered",
         "_budget",
         "_cancels",
         "_close_at",
         "_closing",
         "_codec",
         "_config",
-        "_down_since",
-        "_ever_up",
         "_ids",
         "_in_call",
+        "_link_outputs",
         "_links",
         "_now",
+        "_outcomes",
         "_outputs",
         "_own",
         "_pending_end",
         "_rest",
-        "_stamp_refused",
-        "_state",
-        "_subscriptions",
+        "_sender",
     )  # fmt: skip
 
     def __init__(
@@ -187,33 +162,24 @@ class Session:
         check_part("config", config, SessionConfig)
         check_part("codec", codec, Codec)
         check_part("budget", budget, Budget)
-        if not callable(jitter):
-            raise ValidationError(
-                f"jitter must be a function that returns numbers from 0 to 1; got "
-                f"{safe_repr(jitter)}: pass random.random"
-            )
+        check_jitter(jitter)
         self._config = SessionConfig() if config is None else config
         link = self._config.link
         self._codec = DEFAULT if codec is None else codec
         self._budget = (
             Budget(link.messages_per_second, link.pace_margin) if budget is None else budget
         )
-        self._state = _DOWN
         self._now = -inf
         self._in_call = False
         """Whether a call is in progress, or was interrupted by an exception."""
         self._outputs: deque[SessionOutput] = deque()
 
         self._cancels = SessionQueue(self._config)
-        self._own: deque[str] = deque()
-        """The caller's own frames that wait for a link."""
-        self._subscriptions: list[str] = []
-        """The subscriptions that are sent on each link."""
         self._ids = RequestIds(link.id_prefix)
-        pace = dial_pace(self._config)
-        self._links = Links(
-            [Lane(Redial(self._config, jitter, pace)) for _ in range(self._config.links)]
-        )
+        self._links = Links(self._config, jitter)
+        self._own = OwnFrames(self._links)
+        self._sender = CancelSender(self._cancels, self._links)
+        self._outcomes = SessionOutcomes(self._cancels, self._links, self._outputs)
         self._rest: RestAttempts | None = None
         """The cancels that go by REST; None without `SessionConfig.rest_after`."""
         if self._config.rest_after is not None:
@@ -221,8 +187,9 @@ class Session:
             from .rest_attempts import RestAttempts
 
             self._rest = RestAttempts(self._config, self._codec.dialect)
-        self._stamp_refused = self._ever_up = self._answered = False
-        self._down_since: float | None = None
+        self._link_outputs = LinkOutputs(
+            self._links, self._outcomes, self._own, self._rest, self._outputs
+        )
         self._closing = False
         """Whether `close(queued="send")` was called, so that nothing more is taken."""
         self._close_at = inf
@@ -231,14 +198,14 @@ class Session:
         """The last event, which is added when every link has ended; None if not ending."""
 
     def __repr__(self) -> str:
-        return f"<Session {self._state.value}, {len(self._cancels)} in flight>"
+        return f"<Session {self.state.value}, {len(self._cancels)} in flight>"
 
     # --- properties ---
 
     @property
     def state(self) -> SessionState:
         """The state of the session."""
-        return self._state
+        return self._links.state
 
     @property
     def in_flight(self) -> int:
@@ -253,8 +220,7 @@ class Session:
         """
         if self._closing or self._pending_end is not None:
             return 0
-        limit = self._config.link.max_in_flight
-        return sys.maxsize if limit is None else limit - len(self._cancels)
+        return self._cancels.room
 
     @property
     def waiting_for_grant(self) -> int:
@@ -297,7 +263,7 @@ class Session:
         now = self._begin(now)
         known = self._links.find(link)
         if known is not None:
-            known.connection._check_opens(login)
+            check_login(login, opened=known.connection._opened)
         self._in_call, self._now = True, now
         if known is not None:
             known.connection.opened(now, login=login)
@@ -345,7 +311,7 @@ class Session:
         known = self._links.find(link)
         ids = unsent_ids(unsent)
         if retry_after is not None:
-            retry_after = _check_retry_after(retry_after)
+            retry_after = check_retry_after(retry_after)
         self._in_call, self._now = True, now
         if known is not None:
             if retry_after is not None:
@@ -399,18 +365,18 @@ class Session:
         self._in_call, self._now = True, now
         for link in list(self._links.all.values()):
             link.connection.handle_timeout(now)
-            self._collect(link)
             if link.dial_until <= now:
-                self._give_up(link)
-        while (cancel := self._cancels.expired(now)) is not None:
-            self._settle(cancel, cancel.unresolved(WhyUnresolved.TIMEOUT, now))
-        while (cancel := self._expired_without_link(now)) is not None:
-            self._settle(cancel, cancel.unresolved(WhyUnresolved.NO_LINK, now))
+                # A later answer to the dial is ignored.
+                why = f"no answer to the dial within {self._config.dial_timeout} s"
+                self._outputs.append(LinkHangup(code=NORMAL_CLOSURE, reason=why, link=link.number))
+                link.connection.lost(now, why)
+            self._collect(link)
+        self._outcomes.expire(now)
         self._expire_rest(now)
         for lane in self._links.lanes:
             serving = lane.serving
             if serving is not None and lane.state is _UP and serving.rotate_at <= now:
-                self._leave(serving)
+                self._links.leave(serving, now)
         if self._close_at <= now and self._pending_end is None:
             self._end(_ASKED)
         self._end_if_done()
@@ -440,13 +406,14 @@ class Session:
         timeout or policy.
         """
         now = self._begin(now)
-        self._check_takes(1)
+        self._check_open("cancels")
+        self._cancels.check_room(1)
         check_order(order, self._codec)
         until = inf if timeout is None else now + check_timeout(timeout)
         policy = self._config.policy if policy is None else check_policy(policy)
-        id = self._ids.make() if id is None else self._ids.check(id, self._why_refused)
+        id = self._ids.make() if id is None else self._ids.check(id, self._outcomes.id_conflict)
         self._in_call, self._now = True, now
-        self._take(id, order, now, until, policy, urgent=urgent)
+        self._cancels.take(id, order, now, until, policy, urgent=urgent)
         self._in_call = False
         return id
 
@@ -465,13 +432,14 @@ class Session:
         """
         now = self._begin(now)
         given = check_orders(orders, self._codec)
-        self._check_takes(len(given))
+        self._check_open("cancels")
+        self._cancels.check_room(len(given))
         until = inf if timeout is None else now + check_timeout(timeout)
         policy = self._config.policy if policy is None else check_policy(policy)
         self._in_call, self._now = True, now
         ids = [self._ids.make() for _ in given]
         for id, order in zip(ids, given, strict=True):
-            self._take(id, order, now, until, policy, urgent=False)
+            self._cancels.take(id, order, now, until, policy, urgent=False)
         self._in_call = False
         return ids
 
@@ -486,7 +454,7 @@ class Session:
         self._in_call, self._now = True, now
         withdrawn = waiting is not None and waiting.sent_at is None
         if waiting is not None and withdrawn:
-            self._settle(waiting, waiting.unresolved(WhyUnresolved.WITHDRAWN, now))
+            self._outcomes.settle(waiting, waiting.unresolved(WhyUnresolved.WITHDRAWN, now))
             self._end_if_done()
         self._in_call = False
         return withdrawn
@@ -502,19 +470,11 @@ class Session:
         has the id of a cancel.
         """
         now = self._begin(now)
-        self._check_takes_frames()
+        self._check_open("frames")
         check_frame(text)
-        limit, own = self._config.link.max_own_frames, self._own
-        for lane in self._links.lanes:
-            if lane.serving is not None and lane.serving.connection.state is State.READY:
-                own = lane.serving.connection._frames.own
-                break
-        if limit is not None and len(own) >= limit:
-            raise NoRoom(
-                f"Config.max_own_frames ({limit}) is reached: wait until one of your frames has "
-                "been sent and try again"
-            )
-        self._ids.remember(self._codec.trade_ids(text), self._id_conflict)
+        own = self._own.queue()
+        check_own_frames(len(own), self._config.link.max_own_frames)
+        self._ids.remember(self._codec.trade_ids(text), self._outcomes.open_conflict)
         self._now = now
         own.append(text)
 
@@ -528,14 +488,10 @@ class Session:
         anything but product lines of the account.
         """
         now = self._begin(now)
-        self._check_takes_frames()
+        self._check_open("frames")
         text = self._codec.encode_subscribe(inst_types)
         self._in_call, self._now = True, now
-        if text not in self._subscriptions:
-            self._subscriptions.append(text)
-        for link in self._links.all.values():
-            if link.connection.state in _TAKES_FRAMES:
-                link.connection._frames.subscribe(text)
+        self._own.subscribe(text)
         self._in_call = False
 
     def close(self, now: float, queued: Queued = "drop", within: float | None = None) -> None:
@@ -594,8 +550,8 @@ class Session:
                 del outputs[0]
                 return given
             opens, lane = inf, None
-            if self._state is not _UP or len(self._links.lanes) > 1:
-                dial = self._next_dial()
+            if self._links.state is not _UP or len(self._links.lanes) > 1:
+                dial = self._links.next_dial()
                 if isinstance(dial, CallerError):
                     return dial
                 opens, lane = dial
@@ -614,12 +570,12 @@ class Session:
     ) -> LinkTransmit | RestCancel | Wait | None:
         """Return a frame or a request, or how long to wait; None if there may be a new output."""
         opens, sends = inf, None
-        if self._cancels.waiting.size:
-            frame = self._next_cancel(now, busy)
+        if self._cancels.waiting.size and self._close_at > now:
+            frame = self._sender.next(now, busy)
             if isinstance(frame, LinkTransmit):
                 return frame
             opens, sends = frame
-            if self._rest is not None and self._close_at > now:
+            if self._rest is not None:
                 asked = self._rest.next(self._cancels, self._links.serving, self._budget, busy, now)
                 if isinstance(asked, RestCancel):
                     return asked
@@ -635,7 +591,7 @@ class Session:
                 link.wrote_at = now
                 return LinkTransmit(output.text, (), output.secret, link=link.number)
             if not isinstance(output, Wait):
-                self._route(link, output)
+                link.connection._outputs.appendleft(output)
                 self._collect(link)
                 return None
             if output.until is not None and output.until <= until:
@@ -650,7 +606,7 @@ class Session:
         timer = None if until == inf else Timer.REQUEST
         if self._cancels.waiting.size and not self._links.serving:
             for cancel in self._cancels.first_without_link():
-                if (at := self._link_until(cancel)) < until:
+                if (at := self._links.no_link_until(cancel.taken_at)) < until:
                     until, timer = at, Timer.NO_LINK
         if self._rest is not None:
             at, why = self._rest.due()
@@ -669,9 +625,7 @@ class Session:
     # --- for `record` ---
 
     def _attach_recorder(
-        self,
-        budget: Callable[[Budget], Budget],
-        jitter: Callable[[Draw], Draw],
+        self, budget: Callable[[Budget], Budget], jitter: Callable[[Draw], Draw]
     ) -> tuple[Codec, Collection[int]]:
         """Wrap the budget and the jitter. Return the codec and a view of the links' numbers.
 
@@ -690,12 +644,9 @@ class Session:
     def _connect(self) -> Connection:
         connection = Connection(self._config.link, self._codec, self._budget)
         connection._ids = self._ids  # no batch may have the id of a cancel
-        connection._answered = self._answered
-        connection._frames.subscriptions.extend(self._subscriptions)
+        connection._outcomes.answered = self._outcomes.answered
+        self._own.dialled(connection)
         return connection
-
-    def _closing_phrase(self) -> str:
-        return "has ended" if self._state is _ENDED else "is closing"
 
     def _begin(self, now: float) -> float:
         """Return the checked time of a call, and recover if the last call was interrupted.
@@ -708,221 +659,20 @@ class Session:
             self._recover()
         return now
 
-    def _next_dial(self) -> tuple[float, Lane | None] | CallerError:
-        """Return when the next dial is allowed, and its lane; or how the jitter failed."""
-        opens, chosen = inf, None
-        alone = not self._links.serving
-        for lane in self._links.lanes:
-            if alone and lane.successor is not None:
-                return inf, None
-            if lane.state is _DOWN or (lane.state is _MOVING and lane.successor is None):
-                allowed_at = lane.redial.allowed_at()
-                if isinstance(allowed_at, CallerError):
-                    return allowed_at
-                if allowed_at < opens:
-                    opens, chosen = allowed_at, lane
-        return opens, chosen
-
     def _dial(self, lane: Lane, now: float) -> Dial:
-        lane.redial.dialled(now)
-        link = self._links.dial(lane, self._connect(), after(now, self._config.dial_timeout))
-        if lane.state is _DOWN:
-            self._move(SessionStep.DIALLED, lane)
-            if self._down_since is None and not self._links.serving:
-                self._down_since = now
-        return Dial(link=link.number, stamp_refused=self._stamp_refused)
-
-    def _give_up(self, link: Link) -> None:
-        """End a link whose dial the driver has not answered; a later answer is ignored."""
-        detail = f"no answer to the dial within {self._config.dial_timeout} s"
-        self._outputs.append(LinkHangup(code=NORMAL_CLOSURE, reason=detail, link=link.number))
-        self._link_ended(link, Closed(why=WhyClosed.LOST, detail=detail))
+        link = self._links.dial(lane, self._connect(), now)
+        return Dial(link=link.number, stamp_refused=self._links.stamp_refused)
 
     def _collect(self, link: Link) -> None:
-        """Handle the outputs of a link, but not its frames: only `poll` sends these."""
-        while outputs := link.connection._outputs:
-            self._route(link, cast("Hangup | Event", outputs.popleft()))
-
-    def _route(self, link: Link, output: Hangup | Event) -> None:
-        """Handle one output of a link."""
-        if isinstance(output, (Accepted, Rejected, Unresolved)):
-            self._attempt_ended(self._cancels.open[output.id], output)
-        elif isinstance(output, Hangup):
-            self._outputs.append(
-                LinkHangup(
-                    code=output.code, reason=output.reason, abort=output.abort, link=link.number
-                )
-            )
-        elif isinstance(output, Ready):
-            self._ready(link)
-        elif isinstance(output, Closed):
-            self._link_ended(link, output)
-        else:
-            self._outputs.append(output)
-            if isinstance(output, LoginRejected):
-                link.refusal = output
-                if self._rest is not None:
-                    self._rest.login_refused(output.code_class)
-            elif isinstance(output, GoingAway):
-                self._going_away(link)
-
-    def _ready(self, link: Link) -> None:
-        """Let the dialled link serve.
-
-        The one before it drains; what was sent on it keeps its deadlines.
-        """
-        lane, now, down_since = link.lane, self._now, self._down_since
-        before, lane.serving, lane.successor = lane.serving, link, None
-        self._down_since = None
-        self._stamp_refused, self._ever_up = False, True
-        if self._rest is not None:
-            self._rest.refused = False
-        link.up_at = now
-        self._move(SessionStep.READY, lane)
-        self._outputs.append(
-            Up(link=link.number, down_for=0.0 if down_since is None else now - down_since)
-        )
-        if before is not None and before.connection.state is State.READY:
-            before.connection.close(now, within=inf)
-            self._collect(before)
-        link.connection._frames.own.extend(self._own)
-        self._own.clear()
-        if link.leaving:
-            self._leave(link)
-
-    def _going_away(self, link: Link) -> None:
-        lane = link.lane
-        if link is lane.successor:
-            # Its login may still be accepted. It is replaced once it serves.
-            link.leaving = True
-        elif link is lane.serving and lane.state is _UP:
-            self._leave(link)
-
-    def _leave(self, link: Link) -> None:
-        """Schedule the dial of a successor. The link serves until that is ready."""
-        self._move(SessionStep.LEAVING, link.lane)
-        link.lane.redial.served(self._now - link.up_at)
-        link.lane.redial.back_off(self._now)
-
-    def _link_ended(self, link: Link, closed: Closed) -> None:
-        """Remove a link that has ended. Its cancels are queued again or have their outcomes."""
-        links, lane, now = self._links, link.lane, self._now
-        self._outputs.append(LinkClosed(link=link.number, why=closed.why, detail=closed.detail))
-        del links.all[link.number]
-        if self._pending_end is not None:
+        """Handle the outputs of a link, which may end the session."""
+        ending = self._pending_end is not None
+        end = self._link_outputs.collect(link, self._now, ending=ending)
+        if end is not None:
+            self._end(end)
+        elif ending:
             self._finish_if_over()
-        elif link is lane.serving:
-            lane.serving, up_for = None, now - link.up_at
-            if not links.serving:
-                self._down_since = now
-                self._outputs.append(
-                    Down(link=link.number, why=closed.why, detail=closed.detail, up_for=up_for)
-                )
-            if lane.successor is not None:
-                self._move(SessionStep.LOST_WHILE_MOVING, lane)
-                return
-            was_in_up = lane.state is _UP
-            self._move(SessionStep.LOST, lane)
-            lane.redial.served(up_for)
-            if was_in_up:
-                lane.redial.back_off(now)
-            else:
-                # The next dial was already scheduled, by `_leave` or when the previous successor
-                # ended. Only bring it forward.
-                lane.redial.hasten(now)
-        elif link is lane.successor:
-            lane.successor = None
-            end = None if link.refusal is None else self._refused(link.refusal)
-            alone = not links.serving
-            if end is not None and alone:
-                self._end(end)
-                return
-            if lane.state is _DIALLING:
-                self._move(SessionStep.LOST, lane)
-            for other in links.lanes:
-                # While no link serves, the lanes take turns, and none must dial for another.
-                if other is lane or (alone and other.state is _DOWN):
-                    other.redial.back_off(now)
-
-    def _refused(self, refusal: LoginRejected) -> Ended | None:
-        """Return `Ended` if the session must not dial again after this refusal; else None."""
-        why = None
-        if refusal.code in STAMP_REFUSED:
-            if self._stamp_refused and not self._ever_up:
-                why = WhyEnded.STAMP_REFUSED
-            self._stamp_refused = True
-        elif refusal.code in REFUSED_FOR_GOOD:
-            why = WhyEnded.REFUSED
-        return None if why is None else Ended(why=why, detail=refusal.message, code=refusal.code)
 
     # --- cancels ---
-
-    def _take(
-        self, id: str, order: CancelOrder, now: float, until: float, policy: Policy, *, urgent: bool
-    ) -> None:
-        resend = policy is Policy.RESEND and (
-            order.order_id is not None or self._config.client_oids_unique
-        )
-        self._cancels.take(id, order, now, until, resend=resend, urgent=urgent)
-
-    def _next_cancel(
-        self, now: float, busy: Container[int]
-    ) -> LinkTransmit | tuple[float, Timer | None]:
-        """Return the frame of the next cancel, or when one may be sent and what it waits for."""
-        if self._close_at <= now:
-            return inf, None
-        best, link, size = (inf, inf), None, self._cancels.waiting.size
-        for lane in self._links.lanes:
-            serving = lane.serving
-            if serving is None or serving.number in busy:
-                continue
-            connection = serving.connection
-            # Of links that may send now, the one with the fewest cancels without an answer: so one
-            # that has fallen silent gets no more.
-            rank = max(now, connection._cancel_allowed_at(now, size)), connection.in_flight
-            if rank < best:
-                best, link = rank, serving
-        opens, _ = best
-        if link is None or opens > now:
-            return opens, None if opens == inf else Timer.PACING
-        first, opens = self._cancels.next(now)
-        if first is None:
-            return opens, None if opens == inf else Timer.SPACING
-        chosen = link.connection._frames.choose(
-            self._cancels.waiting, first, now, self._cancels.spaced_until
-        )
-        if isinstance(chosen, list):
-            return self._send_cancels(chosen, link)
-        return chosen, Timer.PACING
-
-    def _send_cancels(self, cancels: list[Cancel], link: Link) -> LinkTransmit:
-        now, connection = self._now, link.connection
-        link.wrote_at = now
-        for cancel in cancels:
-            cancel.trying_since = now
-        make = connection._in_flight.make
-        frame = connection._hand_out(
-            [make(one.id, one.order, one.taken_at, one.until, one.rank) for one in cancels], now
-        )
-        for cancel in cancels:
-            self._cancels.mark_sent(cancel, now)
-        return LinkTransmit(frame.text, frame.ids, link=link.number)
-
-    def _attempt_ended(self, cancel: Cancel, attempt: Outcome) -> None:
-        """Handle the outcome that a link reports for a cancel."""
-        self._answered = (
-            self._answered
-            or not isinstance(attempt, Unresolved)
-            or attempt.why is WhyUnresolved.UNSURE
-        )
-        self._add_attempt(cancel, attempt)
-
-    def _add_attempt(self, cancel: Cancel, attempt: Outcome) -> None:
-        outcome = cancel.outcome_of(attempt, ending=self._pending_end is not None)
-        if outcome is None:
-            self._cancels.give_back(cancel, self._now)
-        else:
-            self._settle(cancel, outcome)
 
     def _check_rest(self, number: int) -> RestAttempts:
         """Return the REST requests, if one of them has this number.
@@ -942,73 +692,21 @@ class Session:
         if isinstance(result, LateReply):
             self._outputs.append(result)
         elif result is not None:
-            self._add_attempt(self._cancels.open[result.id], result)
+            ending = self._pending_end is not None
+            self._outcomes.attempt(result, self._now, ending=ending)
             self._end_if_done()
             self._finish_if_over()
 
     def _expire_rest(self, now: float) -> None:
-        """Settle the cancels whose REST request was not answered in time."""
-        if self._rest is None:
-            return
-        while (expired := self._rest.expired(now)) is not None:
-            id, why = expired
-            cancel = self._cancels.open[id]
-            self._settle(cancel, cancel.unresolved(why, now))
-        self._finish_if_over()
+        if self._rest is not None:
+            self._outcomes.expire_rest(self._rest, now)
+            self._finish_if_over()
 
-    def _link_until(self, cancel: Cancel) -> float:
-        """Return the deadline after which a cancel without a link ends with NO_LINK."""
-        since = (
-            cancel.taken_at if self._down_since is None else max(cancel.taken_at, self._down_since)
-        )
-        return after(since, self._config.no_link_timeout)
-
-    def _expired_without_link(self, now: float) -> Cancel | None:
-        """Return a cancel that has waited too long for a link."""
-        if self._links.serving:
-            return None
-        for cancel in self._cancels.first_without_link():
-            if self._link_until(cancel) <= now:
-                return cancel
-        return None
-
-    def _settle(self, cancel: Cancel, outcome: Outcome) -> None:
-        """Report the outcome of a cancel and remove the cancel."""
-        self._outputs.append(outcome)
-        self._cancels.remove(cancel)
-
-    def _check_takes(self, count: int) -> None:
-        """Check that `count` more cancels can be taken.
-
-        Raises: LocalProtocolError if the session is closing or has ended; NoRoom if too many
-        cancels have no outcome.
-        """
-        if self._closing or self._pending_end is not None:
-            raise LocalProtocolError(
-                f"the session {self._closing_phrase()} and takes no more cancels: use another one"
-            )
-        limit = self._config.link.max_in_flight
-        if limit is not None and len(self._cancels) + count > limit:
-            raise no_room_error(limit, len(self._cancels), count)
-
-    def _check_takes_frames(self) -> None:
+    def _check_open(self, what: Literal["cancels", "frames"]) -> None:
         """Raise LocalProtocolError if the session is closing or has ended."""
         if self._closing or self._pending_end is not None:
-            raise LocalProtocolError(
-                f"the session {self._closing_phrase()} and takes no more frames: use another one"
-            )
-
-    def _id_conflict(self, id: str) -> str | None:
-        """Return why no other request may have this id, for an error message; None if it may."""
-        if id in self._cancels.open:
-            return IN_FLIGHT
-        for link in self._links.all.values():
-            if (why := link.connection._in_flight.id_conflict(id)) is not None:
-                return why
-        return None
-
-    def _why_refused(self, id: str) -> str | None:
-        return IN_FLIGHT if id in settled_ids(self._outputs) else self._id_conflict(id)
+            state = "has ended" if self.state is _ENDED else "is closing"
+            raise takes_no_more(f"the session {state}", what)
 
     # --- the end ---
 
@@ -1022,10 +720,9 @@ class Session:
         """Settle what waits and close each link. The session ends with the last of them."""
         self._pending_end = ended
         self._links.clear_roles()
-        for cancel in self._cancels.in_order():
-            self._settle(cancel, cancel.unresolved(WhyUnresolved.CLOSED, self._now))
+        self._outcomes.settle_waiting(self._now)
         self._finish_if_over()
-        if self._state is _ENDED:
+        if self._links.state is _ENDED:
             return
         seconds = self._config.link.drain_timeout if within is None else within
         if self._rest is not None:
@@ -1037,22 +734,22 @@ class Session:
             else:
                 link.connection.close(self._now, queued, inf if seconds is None else seconds)
                 self._collect(link)
-        if self._state is not _ENDED:
-            self._move(SessionStep.CLOSING)
+        if self._links.state is not _ENDED:
+            self._links.move(SessionStep.CLOSING)
 
     def _finish_if_over(self) -> None:
         """End a session that is ending if no link is left and no REST request is out."""
         ended = self._pending_end
         if (
             ended is not None
-            and self._state is not _ENDED
+            and self._links.state is not _ENDED
             and not self._links.all
             and not (self._rest is not None and self._rest.out)
         ):
             self._outputs.append(ended)
             if self._rest is not None:
                 self._rest.clear()
-            self._move(ended.why)
+            self._links.move(ended.why)
 
     def _recover(self) -> None:
         """End the session after an interrupted call, of which any part may have been done.
@@ -1060,29 +757,24 @@ class Session:
         Keep the outputs, add an outcome for each cancel that has none, and end every link and the
         session. If this is interrupted too, the next call repeats it.
         """
-        if self._state is not _ENDED:
-            ended = Ended(why=WhyEnded.INTERRUPTED, detail="", code=None)
-            kept = [output for output in self._outputs if not self._is_final(output)]
-            done = settled_ids(kept)
-            kept.extend(
-                cancel.unresolved(WhyUnresolved.INTERRUPTED, self._now)
-                for cancel in self._cancels.open.values()
-                if cancel.id not in done
-            )
+        if self._links.state is not _ENDED:
+            self._outcomes.settle_interrupted(self._now)
+            for output in [output for output in self._outputs if self._is_final(output)]:
+                self._outputs.remove(output)
             why = WhyClosed.INTERRUPTED
-            for number in self._links.all:
-                kept.append(
-                    LinkHangup(code=NORMAL_CLOSURE, reason=why.value, abort=True, link=number)
+            for link in self._links.all:
+                self._outputs.append(
+                    LinkHangup(code=NORMAL_CLOSURE, reason=why.value, abort=True, link=link)
                 )
-                kept.append(LinkClosed(link=number, why=why, detail=""))
-            self._outputs = deque([*kept, ended])
-            self._pending_end = ended
+                self._outputs.append(LinkClosed(link=link, why=why, detail=""))
+            self._pending_end = Ended(why=WhyEnded.INTERRUPTED, detail="", code=None)
+            self._outputs.append(self._pending_end)
             self._links.clear_roles()
             self._links.all.clear()
             self._cancels.clear()
             if self._rest is not None:
                 self._rest.clear()
-            self._move(WhyEnded.INTERRUPTED)
+            self._links.move(WhyEnded.INTERRUPTED)
         self._in_call = False
 
     def _is_final(self, output: SessionOutput) -> bool:
@@ -1093,26 +785,5 @@ class Session:
             isinstance(output, LinkHangup | LinkClosed) and output.link in self._links.all
         )
 
-    def _move(self, cause: SessionCause, lane: Lane | None = None) -> None:
-        """Look the new state up in the table: that of a lane, or of all. States change nowhere else."""
-        lanes = self._links.lanes
-        if lane is None:
-            state = SESSION_TRANSITIONS[self._state][cause]
-            for each in lanes:
-                each.state = state
-            self._state = state  # the last, because an ended session is not recovered
-            return
-        lane.state = SESSION_TRANSITIONS[lane.state][cause]
-        states = [each.state for each in lanes]
-        self._state = next(state for state in _BEST_FIRST if state in states)
-
 
 _ASKED = Ended(why=WhyEnded.ASKED, detail="", code=None)
-
-
-def _check_retry_after(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (float, int)) or not value >= 0:
-        raise ValidationError(
-            f"retry_after must be a number of seconds from 0 up, or None; got {safe_repr(value)}"
-        )
-    return value

@@ -5,14 +5,16 @@ Decides which of those that no link holds is sent next.
 
 from __future__ import annotations
 
+import sys
 from math import inf
 
 from .._values.orders import CancelOrder
+from .arguments import no_room_error
 from .cancel_attempts import Cancel
 from .cancel_queue import CancelQueue, Rank
 from .deadlines import Deadlines, after
 from .order_spacing import Spacing
-from .session_config import SessionConfig
+from .session_config import Policy, SessionConfig
 
 
 class SessionQueue:
@@ -20,6 +22,8 @@ class SessionQueue:
 
     __slots__ = (
         "_deadlines",
+        "_limit",
+        "_oids_unique",
         "_queue_timeout",
         "_resends",
         "_rest_after",
@@ -30,6 +34,8 @@ class SessionQueue:
     )
 
     def __init__(self, config: SessionConfig) -> None:
+        self._limit = config.link.max_in_flight
+        self._oids_unique = config.client_oids_unique
         self._queue_timeout = config.link.queue_timeout
         self._rest_after = config.rest_after
         self._taken = 0
@@ -46,10 +52,21 @@ class SessionQueue:
     def __len__(self) -> int:
         return len(self.open)
 
+    @property
+    def room(self) -> int:
+        """The number of further cancels for which there is room."""
+        return sys.maxsize if self._limit is None else self._limit - len(self)
+
+    def check_room(self, count: int) -> None:
+        """Raise NoRoom if there is no room for `count` more cancels."""
+        if self._limit is not None and len(self) + count > self._limit:
+            raise no_room_error(self._limit, len(self), count)
+
     def take(
-        self, id: str, order: CancelOrder, now: float, until: float, *, resend: bool, urgent: bool
+        self, id: str, order: CancelOrder, now: float, until: float, policy: Policy, *, urgent: bool
     ) -> None:
         """Add a new cancel, which waits to be sent."""
+        resend = policy is Policy.RESEND and (order.order_id is not None or self._oids_unique)
         self._taken += 1
         rank = Rank.URGENT if urgent else Rank.NORMAL
         queue_until = after(now, self._queue_timeout)

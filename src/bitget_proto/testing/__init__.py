@@ -20,20 +20,21 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from .._wire.exchange_codec import encode_batch_reply, encode_event, encode_reply
-from ._exchange.exchange_connection import (
+from ._exchange.exchange_config import ExchangeConfig
+from ._exchange.exchange_connection import ExchangeConnection
+from ._exchange.exchange_events import (
     ABORT,
     BatchRequested,
     CancelRequested,
     ConnectionDropped,
-    ExchangeConfig,
-    ExchangeConnection,
     LoginRequested,
     OtherRequested,
     WhyDropped,
 )
 from ._exchange.faults import Fault, RestFault
-from ._exchange.scripted_exchange import Act, ScriptedExchange, ScriptedLink
+from ._exchange.scripted_exchange import ScriptedExchange, ScriptedLink
 from ._exchange.seen_frames import SeenFrame
+from ._exchange.trading import Act
 from ._kit.driver_checks import DriverError, Rule
 from ._kit.strict_connection import StrictConnection
 from ._kit.strict_session import StrictSession

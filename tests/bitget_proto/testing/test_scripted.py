@@ -122,7 +122,7 @@ def test_refusals_are_scripted_by_order_id() -> None:
 def test_the_memory_of_recent_cancels_is_bounded() -> None:
     exchange = ScriptedExchange(cancels_per_second=None)
     for number in range(10_050):
-        exchange._act("id", CancelOrder("BTCUSDT", order_id=str(number)), 0.0, None)
+        exchange._trading.act("id", CancelOrder("BTCUSDT", order_id=str(number)), 0.0, None)
     assert len(exchange._book._last_cancel) == 10_000
 
 
@@ -297,8 +297,8 @@ def test_an_invalid_fault_is_refused() -> None:
         ValidationError, match=r"one of Fault\.SILENT, .*; got a value of type Fault"
     ):
         exchange.inject_login(Fault.DUPLICATE)
-    assert exchange._next_fault() is None
-    assert exchange._next_fault(login=True) is None
+    assert exchange._faults.pop() is None
+    assert exchange._login_faults.pop() is None
 
 
 @pytest.mark.parametrize("code", ["0", "00", "abc", "", 43001])

@@ -79,7 +79,7 @@ def _cancel_with_rest(
     budget.debit(burst, pair.clock.now)
     pair.run(LATENCY)
     for order in some_orders(burst, first):
-        exchange._act(f"rest-{name_of(order)}", order, pair.clock.now, None)
+        exchange._trading.act(f"rest-{name_of(order)}", order, pair.clock.now)
 
 
 def _shared_budget(chance: random.Random) -> Record:
@@ -118,12 +118,12 @@ def _unknown_rest(chance: random.Random) -> Record:
         pair.run(1.0 + chance.random())
         for order in some_orders(20, 10_000 + 20 * turn):
             pair.run(0.02)
-            exchange._act(f"rest-{name_of(order)}", order, pair.clock.now, None)
+            exchange._trading.act(f"rest-{name_of(order)}", order, pair.clock.now)
         if turn % 3 == 0:
             exchange.inject(Fault.THROTTLE)
         elif turn % 3 == 1:
             # The order of the client's next cancel: 45129, the same order within a second.
-            exchange._act(f"rest-{turn}", _next_of(record), pair.clock.now, None)
+            exchange._trading.act(f"rest-{turn}", _next_of(record), pair.clock.now)
     pair.run(60.0)
     return record.end(exchange, began=now)
 

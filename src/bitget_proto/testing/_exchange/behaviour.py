@@ -17,7 +17,7 @@ import attrs
 from ..._machine.deadlines import MAX
 from ..._values.errors import ValidationError, safe_repr
 from ..._values.events import Hangup, Transmit
-from .exchange_connection import ConnectionDropped
+from .exchange_events import ConnectionDropped
 
 LinkOutput: TypeAlias = Transmit | Hangup | ConnectionDropped
 

@@ -11,16 +11,10 @@
 from collections import deque
 from collections.abc import Iterable
 from math import inf
-from typing import TypeAlias
 
-import attrs
-
-from ..._machine.connection_config import check_count, check_flag, check_seconds
 from ..._machine.deadlines import after, finite_time
 from ..._machine.rate_limit import Pace
-from ..._values.credentials import SignedLogin
 from ..._values.dialects import Dialect
-from ..._values.enums import DescribedEnum
 from ..._values.errors import LocalProtocolError, ValidationError, check_part, safe_repr
 from ..._values.events import Hangup, Transmit, Wait
 from ..._values.orders import CancelOrder
@@ -44,143 +38,19 @@ from ..._wire.requests import (
     OtherRequest,
     Ping,
 )
-
-ABORT = 1006
-"""The `Hangup.code` for ending the transport without a close frame.
-
-RFC 6455 (7.4.1) reserves 1006 for connections that ended this way."""
+from .exchange_config import ExchangeConfig
+from .exchange_events import (
+    BatchRequested,
+    CancelRequested,
+    ConnectionDropped,
+    ExchangeOutput,
+    LoginRequested,
+    OtherRequested,
+    WhyDropped,
+)
 
 LENIENT_HINT = "; lenient=True accepts this form"
 """The end of the message about a request whose form only a lenient exchange accepts."""
-
-
-@set_module("bitget_proto.testing")
-class WhyDropped(DescribedEnum):
-    """The reason why a connection ended, from the exchange's point of view."""
-
-    ASKED = "asked", "`ExchangeConnection.close` was called."
-    CLIENT_LEFT = "client left", "The transport ended."
-    TOO_MANY_MESSAGES = (
-        "too many messages",
-        "The client sent more messages per second than the documentation allows.",
-    )
-    NO_PING = "no ping", "The client sent no ping for two minutes."
-    TOO_OLD = (
-        "too old",
-        "The connection reached the age at which the exchange cuts every connection.",
-    )
-    LOGIN_REFUSED = (
-        "login refused",
-        "The login was refused; the documentation says that the exchange then disconnects.",
-    )
-
-
-@set_module("bitget_proto.testing")
-@attrs.frozen(kw_only=True)
-class LoginRequested:
-    """An event: a client asks to log in. Answer with `accept_login` or `refuse_login`."""
-
-    login: SignedLogin
-
-
-@set_module("bitget_proto.testing")
-@attrs.frozen(kw_only=True)
-class CancelRequested:
-    """An event: a logged-in client asks to cancel an order. Answer with `accept` or `refuse`."""
-
-    id: str
-    order: CancelOrder
-
-
-@set_module("bitget_proto.testing")
-@attrs.frozen(kw_only=True)
-class BatchRequested:
-    """An event: a unified account asks to cancel several orders.
-
-    Answer with `answer_batch`, or refuse them all with `refuse`.
-    """
-
-    id: str
-    orders: tuple[CancelOrder, ...]
-
-
-@set_module("bitget_proto.testing")
-@attrs.frozen(kw_only=True)
-class OtherRequested:
-    """An event: a client makes any other request.
-
-    `op` is `subscribe`, `unsubscribe`, …, or `trade` for placing an order. The client may not be
-    logged in: check `state`. Answer with `say`, or not at all.
-    """
-
-    op: str
-    text: str
-
-
-@set_module("bitget_proto.testing")
-@attrs.frozen(kw_only=True)
-class ConnectionDropped:
-    """The last event: the connection has ended."""
-
-    why: WhyDropped
-    detail: str
-
-
-ExchangeOutput: TypeAlias = (
-    Transmit
-    | Hangup
-    | LoginRequested
-    | CancelRequested
-    | BatchRequested
-    | OtherRequested
-    | ConnectionDropped
-    | Wait
-)
-"""What `ExchangeConnection.poll` returns."""
-
-
-@set_module("bitget_proto.testing")
-@attrs.frozen(kw_only=True)
-class ExchangeConfig:
-    """The limits of an exchange. None switches a limit off.
-
-    Raises: ValidationError for an invalid limit.
-    """
-
-    messages_per_second: int | None = attrs.field(default=10, validator=check_count)
-    """Messages that a client may send per second, login and pings included."""
-
-    jitter: float | None = attrs.field(default=None, validator=check_seconds)
-    """Seconds by which messages may arrive closer together than the rate limit allows.
-
-    None is strict: no window of one second may hold more than `messages_per_second`."""
-
-    ping_timeout: float | None = attrs.field(default=120.0, validator=check_seconds)
-    """Seconds without a ping after which the client is dropped."""
-
-    lifetime: float | None = attrs.field(default=86400.0, validator=check_seconds)
-    """Seconds after which every connection is cut: 24 hours, announced in 2024, still observed."""
-
-    max_in_flight: int | None = attrs.field(default=1000, validator=check_count)
-    """Unanswered cancels that a client may have. Not from the documentation."""
-
-    max_message: int | None = attrs.field(default=65536, validator=check_count)
-    """Maximum length of a message: characters of a `str`, bytes of `bytes`."""
-
-    max_depth: int | None = attrs.field(default=32, validator=check_count)
-    """Maximum nesting of objects and lists in a message.
-
-    Not checked in messages of up to 16 characters per level, but at most 512 characters."""
-
-    lenient: bool = attrs.field(default=False, validator=check_flag)
-    """Whether to accept requests as existing clients send them.
-
-    That is: the timestamp of a login as a number, `api_key`, and undocumented keys."""
-
-    dialect: Dialect = attrs.field(
-        default=Dialect.CLASSIC, validator=attrs.validators.instance_of(Dialect)
-    )
-    """The API of the exchange's accounts."""
 
 
 @set_module("bitget_proto.testing")

@@ -6,12 +6,15 @@ Behaviours of a whole link (slow, holding back, silent) are in `behaviour`, refu
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Collection
 from enum import Enum
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from ..._values.errors import ValidationError, safe_repr
 from ..._values.set_module import set_module
+
+_Fault = TypeVar("_Fault", bound=Enum)
 
 
 @set_module("bitget_proto.testing")
@@ -119,13 +122,30 @@ AT_LOGIN: Final = frozenset({
 """The faults that apply to logins."""
 
 
-def check_faults(faults: Iterable[object], allowed: frozenset[Enum]) -> None:
-    """Check that each of `faults` is None or one of `allowed`.
+class FaultQueue(Generic[_Fault]):
+    """The faults of the next requests, of those `allowed`; None is no fault."""
 
-    Raises: ValidationError when one is not.
-    """
-    for fault in faults:
-        if fault is not None and fault not in allowed:
-            kind = type(next(iter(allowed)))
-            names = ", ".join(str(member) for member in kind if member in allowed)
-            raise ValidationError(f"fault must be None or one of {names}; got {safe_repr(fault)}")
+    def __init__(self, allowed: Collection[_Fault]) -> None:
+        self._allowed = allowed
+        self._coming: deque[_Fault | None] = deque()
+
+    def __len__(self) -> int:
+        return len(self._coming)
+
+    def add(self, faults: Collection[_Fault | None]) -> None:
+        """Apply these faults to the requests after those that have one, one each.
+
+        Raises: ValidationError for a value that is not allowed; nothing changes then.
+        """
+        for fault in faults:
+            if fault is not None and fault not in self._allowed:
+                kind = type(next(iter(self._allowed)))
+                names = ", ".join(str(member) for member in kind if member in self._allowed)
+                raise ValidationError(
+                    f"fault must be None or one of {names}; got {safe_repr(fault)}"
+                )
+        self._coming.extend(faults)
+
+    def pop(self) -> _Fault | None:
+        """Return the fault for the request that has just arrived."""
+        return self._coming.popleft() if self._coming else None

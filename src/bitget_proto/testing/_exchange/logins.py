@@ -16,6 +16,7 @@ from typing import Final
 import attrs
 
 from ..._machine.connection_config import check_flag
+from ..._machine.deadlines import after, is_seconds
 from ..._values.credentials import Credentials, SignedLogin, sign_stamp
 from ..._values.errors import ValidationError, safe_repr
 from .exchange_connection import LENIENT_HINT, check_refusal
@@ -95,12 +96,22 @@ class Logins:
         """Refuse the next `n` logins."""
         self._coming.extend([refusal(code, stay=stay)] * check_times(n))
 
-    def begin_maintenance(self, until: float, codes: Iterable[str], *, stay: bool) -> None:
-        """Refuse all logins before `until`, with these codes in turn."""
-        refusals = [refusal(code, stay=stay) for code in codes]
+    def begin_maintenance(
+        self, now: float, seconds: float | None, codes: Iterable[str] | None, *, stay: bool
+    ) -> None:
+        """Refuse all logins for `seconds`, with these codes in turn.
+
+        Raises: as `ScriptedExchange.maintenance`.
+        """
+        if seconds is not None and not is_seconds(seconds):
+            raise ValidationError(
+                f"seconds must be a number above 0, or None; got {safe_repr(seconds)}"
+            )
+        given = MAINTENANCE_CODES if codes is None else codes
+        refusals = [refusal(code, stay=stay) for code in given]
         if not refusals:
             raise ValidationError("codes must hold at least one code; got none")
-        self._in_maintenance, self._maintenance_until = cycle(refusals), until
+        self._in_maintenance, self._maintenance_until = cycle(refusals), after(now, seconds)
 
     def end_maintenance(self) -> None:
         """Accept logins again."""

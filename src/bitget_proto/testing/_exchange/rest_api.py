@@ -11,8 +11,7 @@ import base64
 import hashlib
 import hmac
 import json
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeAlias, cast
 from urllib.parse import parse_qsl, unquote
@@ -25,8 +24,8 @@ from ..._values.dialects import Dialect
 from ..._values.errors import ValidationError
 from ..._values.orders import CancelOrder, InstType
 from ..._values.rest_requests import COUNTDOWNS
-from .exchange_connection import ExchangeConfig
-from .faults import RestFault, check_faults
+from .exchange_config import ExchangeConfig
+from .faults import FaultQueue, RestFault
 from .order_book import Book, BookOrder, Moment
 from .order_shapes import Row, is_futures, looked_up
 
@@ -99,23 +98,14 @@ class RestApi:
         self.account = account
         self.cancel = cancel
         self._book = book
-        self._faults: deque[RestFault | None] = deque()
+        self.faults = FaultQueue(frozenset(RestFault))
         self._paces: dict[str, Pace] = {}
-
-    def inject(self, faults: Iterable[RestFault | None]) -> None:
-        """Apply these faults to the next requests, one each; None is no fault.
-
-        Raises: ValidationError for a value that is not a `RestFault`; nothing changes then.
-        """
-        given = tuple(faults)
-        check_faults(given, frozenset(RestFault))
-        self._faults.extend(given)
 
     def answer(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes, now: float
     ) -> RestAnswer | None:
         """Answer a request, as `ScriptedExchange.rest`."""
-        fault = self._faults.popleft() if self._faults else None
+        fault = self.faults.pop()
         if fault is RestFault.DOWN:
             return None
         if fault is RestFault.UNAVAILABLE:

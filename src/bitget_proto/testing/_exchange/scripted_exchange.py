@@ -8,87 +8,45 @@
 - `log` records what each cancel did to the book, so that a test can compare outcomes with it.
 """
 
-import heapq
-import re
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
-from http import HTTPStatus
 from math import inf
 from typing import Any, TypeAlias
 
 import attrs
 
-from ..._machine.deadlines import after, finite_time, is_seconds
+from ..._machine.deadlines import finite_time
 from ..._values.credentials import Credentials, SignedLogin
-from ..._values.dialects import Dialect
-from ..._values.errors import ValidationError, check_part, safe_repr
+from ..._values.errors import check_part
 from ..._values.events import Hangup, Transmit, Wait
 from ..._values.orders import CancelOrder
 from ..._values.set_module import set_module
 from ..._values.states import State
 from ..._values.timers import Timer
-from ..._wire.exchange_codec import (
-    encode_batch_reply,
-    encode_event,
-    encode_refusal,
-    encode_reply,
-)
+from ..._wire.exchange_codec import encode_event
+from .answers import Sent, answers, going_away
 from .behaviour import Behaviour, Outbox, _BehaviourCommands, check_delay
-from .exchange_connection import (
+from .delayed import Delayed
+from .exchange_config import ExchangeConfig
+from .exchange_connection import ExchangeConnection, check_refusal
+from .exchange_events import (
     ABORT,
     BatchRequested,
     CancelRequested,
     ConnectionDropped,
-    ExchangeConfig,
-    ExchangeConnection,
     LoginRequested,
     OtherRequested,
-    check_refusal,
 )
-from .faults import AT_LOGIN, Fault, RestFault, check_faults
-from .logins import MAINTENANCE_CODES, Logins, Refusal, check_times, invalid_login, refusal
-from .order_book import SAME_ORDER_INTERVAL, TOO_MANY, Book, BookOrder
-from .placed_orders import check_amount, encode_placed, placed_order, placement_of
+from .faults import AT_LOGIN, Fault, FaultQueue, RestFault
+from .handshakes import Handshakes
+from .logins import Logins, Refusal, invalid_login, refusal
+from .order_book import SAME_ORDER_INTERVAL, Book, BookOrder
+from .placed_orders import check_amount
 from .rest_api import RestApi
 from .seen_frames import Direction, SeenFrame, redacted
 from .subscriptions import Channels
+from .trading import Act, Trading
 
 _NOT_LOGGED_IN = "30004", "User not logged in/User must be logged in"
-
-_FIRST_ORDER_ID = 1_376_000_000_000_000_001
-"""The id of the first order that a client places."""
-
-_AMOUNTS = ("size", "price")
-
-_FILLS_FIRST = (Fault.FILL_FIRST, Fault.HALF_FILL_FIRST)
-
-_TIMED_OUT = "40010", "Request timed out"
-
-_Encode: TypeAlias = Callable[..., str]
-"""Returns an answer; `id` is the id of the request that it answers."""
-
-_GOING_AWAY = "Service upgrade in progress. Connection reset imminent. Please reconnect."
-
-
-@set_module("bitget_proto.testing")
-@attrs.frozen(kw_only=True)
-class Act:
-    """An entry of `ScriptedExchange.log`: what the exchange did with one cancel request."""
-
-    at: float
-    id: str
-    order: CancelOrder
-    cancelled: bool
-    """Whether this request cancelled the order, that is, the order was live before."""
-
-    code: str
-    """The code of the true answer, even when a fault withheld or replaced it."""
-
-    fault: Fault | None = None
-    batch: bool = False
-    """Whether the order was in a batch, of which `id` is the id."""
-
 
 ScriptedOutput: TypeAlias = Transmit | Hangup | ConnectionDropped | Wait
 """What `ScriptedLink.poll` returns."""
@@ -150,9 +108,6 @@ class ScriptedExchange(_BehaviourCommands):
         self.late_by = late_by
         self.grace = grace
         self.tells_limits = tells_limits
-        self.log: list[Act] = []
-        """One entry per cancel that the exchange acted on or refused, in the order received."""
-
         self.on_frame = on_frame
         self._book = Book(
             self.refusals,
@@ -162,19 +117,24 @@ class ScriptedExchange(_BehaviourCommands):
             self.config.dialect,
             batches_per_second,
         )
-        self._faults: deque[Fault | None] = deque()
-        self._login_faults: deque[Fault | None] = deque()
+        self._trading = Trading(
+            self._book, self.config.dialect, lambda placed, now: self._push(placed, None, now)
+        )
+        self.log: list[Act] = self._trading.log
+        """One entry per cancel that the exchange acted on or refused, in the order received."""
+
+        self._faults = FaultQueue(frozenset(Fault))
+        self._login_faults = FaultQueue(AT_LOGIN)
         self._logins = Logins()
-        self._handshakes: deque[tuple[int, int | None]] = deque()
+        self._handshakes = Handshakes()
         self._behaviour = Behaviour()
         self.rest_behind: float = 0.0
         """How many seconds the orders that REST shows are behind the book."""
         self.countdown_ends: float | None = None
         """When all orders are cancelled unless the countdown is renewed (REST, unified accounts);
         None while it is off."""
-        self._rest_api = RestApi(self, self._book, self._cancel_by_rest)
+        self._rest_api = RestApi(self, self._book, self._trading.cancel_by_rest)
         self._numbers = 0
-        self._placed = 0
         self._open: dict[ScriptedLink, None] = {}
         """The open links, in the order they were opened."""
         for code in self.refusals.values():
@@ -210,31 +170,21 @@ class ScriptedExchange(_BehaviourCommands):
         number above 0, or more than is left; LocalProtocolError for a `now` that is not a finite
         number. Nothing changes then.
         """
-        now = finite_time(now, -inf)
-        placed = self._book.find(order)
-        if placed is None:
-            raise ValidationError(f"order must be live on the exchange; got {order}")
-        left = placed.size - placed.last.filled
-        amount = left if quantity is None else check_amount("quantity", quantity)
-        if amount > left:
-            raise ValidationError(f"quantity must be at most {left}, which is left; got {amount}")
-        self._book.fill(placed, amount, now)
-        self._push(placed, None, now)
+        self._trading.fill(order, finite_time(now, -inf), quantity)
 
     def inject(self, *faults: Fault | None) -> None:
         """Apply these faults to the next cancels, one each, in order of arrival; None is no fault.
 
         Raises: ValidationError for a value that is not a `Fault`; nothing changes then.
         """
-        check_faults(faults, frozenset(Fault))
-        self._faults.extend(faults)
+        self._faults.add(faults)
 
     def inject_rest(self, *faults: RestFault | None) -> None:
         """Apply these faults to the next REST requests, one each; None is no fault.
 
         Raises: ValidationError for a value that is not a `RestFault`; nothing changes then.
         """
-        self._rest_api.inject(faults)
+        self._rest_api.faults.add(faults)
 
     def inject_login(self, *faults: Fault | None) -> None:
         """Apply these faults to the next logins, one each; None is no fault.
@@ -244,8 +194,7 @@ class ScriptedExchange(_BehaviourCommands):
 
         Raises: ValidationError for a fault that does not apply to logins; nothing changes then.
         """
-        check_faults(faults, AT_LOGIN)
-        self._login_faults.extend(faults)
+        self._login_faults.add(faults)
 
     def refuse_logins(self, n: int, code: str = "40015", *, stay: bool = False) -> None:
         """Refuse the next `n` logins with this code, whatever they contain.
@@ -274,18 +223,7 @@ class ScriptedExchange(_BehaviourCommands):
         Raises: ValidationError for a count below 1, a `status` that is not an HTTP error, or a
         `retry_after` that is not a whole number from 0 up; nothing changes then.
         """
-        if status not in {known.value for known in HTTPStatus if known >= HTTPStatus.BAD_REQUEST}:
-            raise ValidationError(
-                f"status must be an HTTP error status, such as 429; got {safe_repr(status)}"
-            )
-        if retry_after is not None and (
-            isinstance(retry_after, bool) or not isinstance(retry_after, int) or retry_after < 0
-        ):
-            raise ValidationError(
-                "retry_after must be a whole number of seconds from 0 up, or None; "
-                f"got {safe_repr(retry_after)}"
-            )
-        self._handshakes.extend([(status, retry_after)] * check_times(n))
+        self._handshakes.refuse(n, status, retry_after)
 
     def maintenance(
         self,
@@ -307,14 +245,8 @@ class ScriptedExchange(_BehaviourCommands):
         LocalProtocolError for a `now` that is not a finite number. Nothing changes then.
         """
         now = finite_time(now, -inf)
-        if seconds is not None and not is_seconds(seconds):
-            raise ValidationError(
-                f"seconds must be a number above 0, or None; got {safe_repr(seconds)}"
-            )
         grace = self.grace if grace is None else check_delay("grace", grace)
-        self._logins.begin_maintenance(
-            after(now, seconds), MAINTENANCE_CODES if codes is None else codes, stay=stay
-        )
+        self._logins.begin_maintenance(now, seconds, codes, stay=stay)
         for link in self.links:
             link._go_away(now, grace)
             link._news()
@@ -364,7 +296,7 @@ class ScriptedExchange(_BehaviourCommands):
 
         A server calls this once for each handshake that arrives.
         """
-        return self._handshakes.popleft() if self._handshakes else None
+        return self._handshakes.pop()
 
     # --- for the links ---
 
@@ -372,11 +304,6 @@ class ScriptedExchange(_BehaviourCommands):
         self._behaviour = attrs.evolve(self._behaviour, **changes)
         for link in self.links:
             link._behave(**changes)
-
-    def _next_fault(self, *, login: bool = False) -> Fault | None:
-        """Return the fault for the request that has just arrived."""
-        faults = self._login_faults if login else self._faults
-        return faults.popleft() if faults else None
 
     def wall_clock(self, now: float) -> float:
         """Return the wall clock at `now`, in seconds since 1970."""
@@ -398,59 +325,6 @@ class ScriptedExchange(_BehaviourCommands):
         ):
             return refusal(self._logins.second)
         return None
-
-    def _act(
-        self,
-        id: str,
-        order: CancelOrder,
-        now: float,
-        fault: Fault | None,
-        *,
-        batch: bool = False,
-        counted: bool = True,
-    ) -> tuple[str, str, BookOrder | None]:
-        """Carry out a cancel; return the true code and message, and the cancelled order."""
-        book = self._book
-        placed = book.find(order)
-        if placed is not None and fault in _FILLS_FIRST:
-            left = placed.size - placed.last.filled
-            book.fill(placed, left if fault is Fault.FILL_FIRST else left / 2, now)
-            self._push(placed, None, now)
-        code, message, gone = book.cancel(
-            order, now, counted=counted and (not batch or book.counts_orders)
-        )
-        cancelled = gone is not None
-        self.log.append(
-            Act(
-                at=now,
-                id=id,
-                order=order,
-                cancelled=cancelled,
-                code=code,
-                fault=fault,
-                batch=batch,
-            )
-        )
-        return code, message, gone
-
-    def _take_placed(self, arg: dict[str, Any]) -> CancelOrder:
-        """Return the order that a placement asks for, with a new id; `place` adds it to the book.
-
-        Raises: ValidationError for a request that breaks the documentation; nothing changes then.
-        """
-        while True:
-            order = placed_order(arg, str(_FIRST_ORDER_ID + self._placed))
-            self._placed += 1
-            if not self._book.knows(
-                CancelOrder(order.inst_id, order.order_id, inst_type=order.inst_type)
-            ):
-                return order
-
-    def _cancel_by_rest(self, order: CancelOrder, now: float, *, counted: bool) -> tuple[str, str]:
-        code, message, gone = self._act("", order, now, None, counted=counted)
-        if gone is not None:
-            self._push(gone, None, now)
-        return code, message
 
     def _push(self, placed: BookOrder, by: "ScriptedLink | None", now: float) -> None:
         """Send the order's new state to all links that have subscribed to it."""
@@ -481,9 +355,7 @@ class ScriptedLink(_BehaviourCommands):
         self._outbox = Outbox(exchange._behaviour)
         self._behaviour_changes: dict[str, Any] = {}
         """The behaviour that was set for this link."""
-        self._later: list[tuple[float, int, str | Hangup]] = []
-        """Messages to send and hangups to perform at a later time."""
-        self._count = 0
+        self._delayed = Delayed()
         self._now: float = 0.0
 
     def __repr__(self) -> str:
@@ -536,14 +408,10 @@ class ScriptedLink(_BehaviourCommands):
         if self.silent:
             return
         self.connection.handle_timeout(now)
-        while self._later and self._later[0][0] <= now:
-            what = heapq.heappop(self._later)[2]
-            if self.state is State.CLOSED:
-                continue
-            if isinstance(what, Hangup):
-                self.connection.close(now, what.code, what.reason)
-            else:
-                self.connection.say(what, now)
+        while self._delayed.due <= now:
+            what = self._delayed.pop()
+            if self.state is not State.CLOSED:
+                self._send(what, now)
 
     def poll(self, now: float, writable: bool = True) -> ScriptedOutput:
         """Return the next output. Call it after every other call, until it returns a `Wait`."""
@@ -583,8 +451,8 @@ class ScriptedLink(_BehaviourCommands):
         ends = self.exchange.countdown_ends
         if ends is not None and self in self.exchange._open:
             due = min(due, ends)
-        if self._later and not self.silent:
-            due = min(due, self._later[0][0])
+        if not self.silent:
+            due = min(due, self._delayed.due)
         return due if due < (inf if wait.until is None else wait.until) else None
 
     def _behave(self, **changes: Any) -> None:
@@ -602,37 +470,16 @@ class ScriptedLink(_BehaviourCommands):
         if self.state is State.CLOSED:
             return
         ready = self.state is State.READY
-        if request.op == "trade":
-            self._place(placement_of(request.text), now) if ready else self._say_error(
-                *_NOT_LOGGED_IN, now
-            )
-        else:
+        if request.op != "trade":
             for answer in self._channels.answers(request.op, request.text, ready=ready):
                 self.say(answer, now)
-
-    def _place(self, arg: dict[str, Any], now: float) -> None:
-        exchange_ts = self._exchange_ts(now)
-        try:
-            order = self.exchange._take_placed(arg)
-            # A market order has no price.
-            size, price = (check_amount(key, arg["params"].get(key, "1")) for key in _AMOUNTS)
-        except ValidationError as error:
-            self.say(
-                encode_event("error", 30016, str(error), arg=[arg], exchange_ts=exchange_ts),
-                now,
-            )
-            return
-        if self.exchange._book.knows(order):
-            self.say(
-                encode_event(
-                    "error", 40786, "Duplicate clientOid", arg=[arg], exchange_ts=exchange_ts
-                ),
-                now,
-            )
-            return
-        placed = self.exchange._book.place(order, size, price, now)
-        self.say(encode_placed(arg["id"], order, exchange_ts), now)
-        self.exchange._push(placed, self, now)
+        elif not ready:
+            self._say_error(*_NOT_LOGGED_IN, now)
+        else:
+            answer, placed = self.exchange._trading.place(request.text, now, self._exchange_ts(now))
+            self.say(answer, now)
+            if placed is not None:
+                self.exchange._push(placed, self, now)
 
     def _push(self, placed: BookOrder, now: float) -> bool:
         """Send the pushes that this client has subscribed to; return whether there were any."""
@@ -644,7 +491,7 @@ class ScriptedLink(_BehaviourCommands):
         return bool(pushes)
 
     def _leave(self) -> None:
-        self._later.clear()
+        self._delayed.clear()
         self.exchange._open.pop(self, None)
 
     def _seen(self, direction: Direction, message: str | bytes, now: float) -> None:
@@ -657,7 +504,7 @@ class ScriptedLink(_BehaviourCommands):
         return int(self.exchange.wall_clock(now) * 1000)
 
     def _login(self, login: SignedLogin, now: float) -> None:
-        fault = self.exchange._next_fault(login=True)
+        fault = self.exchange._login_faults.pop()
         if self.state is State.CLOSED or fault is Fault.SILENT:
             return
         if fault in (Fault.DROP_BEFORE, Fault.DROP_AFTER):
@@ -677,7 +524,7 @@ class ScriptedLink(_BehaviourCommands):
             self.connection.refuse_login(refused.code, refused.message, now, stay=refused.stay)
 
     def _cancel(self, request: CancelRequested | BatchRequested, now: float) -> None:
-        fault = self.exchange._next_fault()
+        fault = self.exchange._faults.pop()
         if self.state is State.CLOSED:
             return
         if fault is Fault.DROP_BEFORE:
@@ -687,75 +534,24 @@ class ScriptedLink(_BehaviourCommands):
         if fault is Fault.THROTTLE:
             self._say_error("30006", "request too many", now)
             return
-        if isinstance(request, CancelRequested):
-            encode, gone = self._cancel_one(request, now, fault)
-        else:
-            encode, gone = self._cancel_batch(request, now, fault)
+        exchange, trading = self.exchange, self.exchange._trading
+        stamp, tells = self._exchange_ts(now), exchange.tells_limits
+        encode, gone = (
+            trading.cancel(request, now, fault, stamp, tells_limits=tells)
+            if isinstance(request, CancelRequested)
+            else trading.cancel_batch(request, now, fault, stamp, tells_limits=tells)
+        )
         if fault is Fault.PUSH_FIRST:
             self._push_cancelled(gone, now)
-        self._answer(request.id, encode, now, fault)
+        self._send_all(
+            answers(fault, request.id, encode, late_by=exchange.late_by, grace=exchange.grace), now
+        )
         if fault not in (Fault.PUSH_FIRST, Fault.NO_PUSH, Fault.PUSH_LATE):
             self._push_cancelled(gone, now)
         if fault is Fault.PUSH_TWICE:
             self._push_cancelled(gone, now)
         elif fault is Fault.PUSH_LATE:
             self._push_late(gone, now)
-
-    def _cancel_one(
-        self, request: CancelRequested, now: float, fault: Fault | None
-    ) -> tuple[_Encode, list[BookOrder]]:
-        """Act on a cancel. Return the encoder of its answer, and the cancelled order."""
-        order = request.order
-        code, message, gone = self.exchange._act(request.id, order, now, fault)
-        if fault is Fault.UNSURE:
-            code, message = _TIMED_OUT
-        if gone is not None and self.exchange.config.dialect is Dialect.UNIFIED:
-            order = gone.order  # its answers name both ids
-        encode = partial(
-            encode_reply,
-            order,
-            code=int(code),
-            message=message,
-            exchange_ts=self._exchange_ts(now),
-            dialect=self.exchange.config.dialect,
-            remaining=self._remaining(now),
-        )
-        return encode, [] if gone is None else [gone]
-
-    def _cancel_batch(
-        self, request: BatchRequested, now: float, fault: Fault | None
-    ) -> tuple[_Encode, list[BookOrder]]:
-        """Act on a batch. Return the encoder of its answer, and the cancelled orders."""
-        exchange = self.exchange
-        if not exchange._book.takes_batch(now):
-            code, message = TOO_MANY
-            return partial(encode_refusal, code=code, message=message), []
-        items: list[tuple[CancelOrder, str, str]] = []
-        cancelled: list[BookOrder] = []
-        for order in request.orders:
-            code, message, gone = exchange._act(request.id, order, now, fault, batch=True)
-            items.append((order if gone is None else gone.order, code, message))
-            if gone is not None:
-                cancelled.append(gone)
-        if fault is Fault.UNSURE:
-            code, message = _TIMED_OUT
-            return partial(encode_refusal, code=code, message=message), cancelled
-        if fault is Fault.ITEM_MISSING:
-            items = items[::2]
-        elif fault is Fault.ITEM_TWICE:
-            items = [*items[:1], *items]
-        elif fault is Fault.REORDERED:
-            items = items[::-1]
-        encode = partial(
-            encode_batch_reply,
-            items,
-            exchange_ts=self._exchange_ts(now),
-            remaining=self._remaining(now),
-        )
-        return encode, cancelled
-
-    def _remaining(self, now: float) -> int | None:
-        return self.exchange._book.remaining(now) if self.exchange.tells_limits else None
 
     def _push_cancelled(self, orders: list[BookOrder], now: float) -> None:
         for placed in orders:
@@ -767,47 +563,27 @@ class ScriptedLink(_BehaviourCommands):
         for link in self.exchange.links:
             for placed in orders:
                 for push in link._channels.pushes(placed, self._exchange_ts(now)):
-                    link._put_off(now + late_by, push)
+                    link._delayed.put(now + late_by, push)
             if link is not self:
                 link._news()
 
-    def _answer(self, id: str, encode: _Encode, now: float, fault: Fault | None) -> None:
-        """Send the answer to the request with this id, or what the fault puts in its place."""
-        answer = encode(id=id)
-        match fault:
-            case Fault.SILENT:
-                pass
-            case Fault.LATE:
-                self._put_off(now + self.exchange.late_by, answer)
-            case Fault.GARBAGE:
-                self.say("\x00\x1b[2Jnot json", now)
-            case Fault.WRONG_TYPES:
-                wrong = answer.replace(f'"id":"{id}"', '"id":7')
-                self.say(re.sub(r'"code":"?\d+"?', '"code":true', wrong), now)
-            case Fault.UNKNOWN_ID:
-                self.say(encode(id=f"{id[:38]}:x"), now)
-            case Fault.NO_ARG:
-                self._say_error("30016", "Param error", now)
-            case Fault.CUT:
-                self.say(answer[: len(answer) // 2], now)
-            case Fault.DROP_AFTER:
-                self.close(now, ABORT, fault.value)
-            case _:
-                if fault is Fault.GOING_AWAY:
-                    self._go_away(now, self.exchange.grace)
-                self.say(answer, now)
-                if fault is Fault.DUPLICATE:
-                    self.say(answer, now)
-
     def _go_away(self, now: float, grace: float) -> None:
-        if self.state is State.CLOSED:
-            return
-        self._say_error("30033", _GOING_AWAY, now)
-        self._put_off(now + grace, Hangup(code=ABORT, reason=Fault.GOING_AWAY.value))
+        if self.state is not State.CLOSED:
+            self._send_all(going_away(grace), now)
 
     def _say_error(self, code: str, message: str, now: float) -> None:
         self.say(encode_event("error", int(code), message), now)
 
-    def _put_off(self, at: float, what: str | Hangup) -> None:
-        self._count += 1
-        heapq.heappush(self._later, (at, self._count, what))
+    def _send_all(self, items: Iterable[Sent], now: float) -> None:
+        """Do what is due now, and put off the rest."""
+        for seconds, what in items:
+            if seconds is None:
+                self._send(what, now)
+            else:
+                self._delayed.put(now + seconds, what)
+
+    def _send(self, what: str | Hangup, now: float) -> None:
+        if isinstance(what, Hangup):
+            self.connection.close(now, what.code, what.reason)
+        else:
+            self.connection.say(what, now)

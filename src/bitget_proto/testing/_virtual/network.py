@@ -15,7 +15,7 @@ from math import inf
 from typing import Generic, TypeAlias, TypeVar
 
 from ..._values.events import Hangup, Transmit, Wait
-from .._exchange.exchange_connection import ConnectionDropped
+from .._exchange.exchange_events import ConnectionDropped
 from .._exchange.scripted_exchange import ScriptedLink
 from .clock import VirtualClock
 

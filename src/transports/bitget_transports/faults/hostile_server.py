@@ -14,181 +14,19 @@ For faults of single requests, such as a late, missing or garbled answer, see
 
 from __future__ import annotations
 
-import json
 import socket
 import ssl
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
-from enum import Enum
 from types import TracebackType
 from typing import Self, TypeAlias
 
-from bitget_proto.testing.framing import BINARY as _BINARY
-from bitget_proto.testing.framing import CLOSE as _CLOSE
-from bitget_proto.testing.framing import PING as _PING
-from bitget_proto.testing.framing import PONG as _PONG
-from bitget_proto.testing.framing import TEXT as _TEXT
-from bitget_proto.testing.framing import frame_head as frame_head  # noqa: PLC0414 - re-exported
-from bitget_proto.testing.framing import key_of, parse, upgraded
+from bitget_proto.testing.framing import BINARY, CLOSE, PONG, TEXT, frame_head
 
-_TICK = 0.05
-"""Seconds after which a blocked call checks again whether the server has ended."""
-
-_LOGGED_IN = '{"event":"login","code":0}'
-
-
-class After(Enum):
-    """How far a connection gets before it turns hostile."""
-
-    UPGRADE = "upgrade"
-    """The WebSocket is open."""
-
-    LOGIN = "login"
-    """The login has been answered; any login is accepted."""
-
-    CANCEL = "cancel"
-    """The first cancel has arrived; it is not answered."""
-
-
-class _Ended(Exception):
-    """The server or the client has ended, so the behaviour ends as well."""
-
-
-class Victim:
-    """A connection, as passed to a behaviour.
-
-    Each call ends early when the server ends or the client has gone.
-    """
-
-    def __init__(self, accepted: socket.socket, ended: threading.Event) -> None:
-        accepted.settimeout(_TICK)
-        self._socket = accepted
-        self._ended = ended
-        self._read = b""
-
-    # --- correct behaviour ---
-
-    def upgrade(self, key: bytes | None = None) -> None:
-        """Read the request and open the WebSocket.
-
-        With `key`, accept that key instead of the requested one.
-        """
-        head = self.read_head()
-        self.write(upgraded(key_of(head) if key is None else key))
-
-    def reach(self, after: After) -> None:
-        """Behave correctly up to this point."""
-        self.upgrade()
-        if after is not After.UPGRADE:
-            self.read_until('"login"')
-            self.say(_LOGGED_IN)
-        if after is After.CANCEL:
-            self.read_until('"trade"')
-
-    def say(self, text: str) -> None:
-        """Send a text message."""
-        self.frame(_TEXT, text.encode())
-
-    def read_until(self, part: str) -> str:
-        """Read messages until one contains `part`, and return it; answer each `ping` before it."""
-        for message in self.messages():
-            if part in message:
-                return message
-            if message == "ping":
-                self.say("pong")
-        raise _Ended
-
-    def serve(self) -> None:
-        """Behave correctly: answer each `ping` with `pong`, and accept every cancel."""
-        for message in self.messages():
-            if message == "ping":
-                self.say("pong")
-            elif '"trade"' in message:
-                self.say(
-                    json.dumps(
-                        {
-                            "event": "trade",
-                            "arg": json.loads(message)["args"],
-                            "code": 0,
-                            "msg": "Success",
-                        }
-                    )
-                )
-
-    def messages(self) -> Iterator[str]:
-        """Yield the client's messages until it closes. Fragments are not reassembled."""
-        while True:
-            while (parsed := parse(self._read)) is None:
-                self._receive()
-            frame, taken = parsed
-            self._read = self._read[taken:]
-            if frame.opcode == _CLOSE:
-                return
-            if frame.opcode == _PING:
-                self.frame(_PONG, frame.data)
-            elif frame.opcode == _TEXT:
-                yield frame.data.decode()
-
-    # --- primitives ---
-
-    def read_head(self) -> bytes:
-        """Read the HTTP request up to its empty line."""
-        while b"\r\n\r\n" not in self._read:
-            self._receive()
-        head, _, self._read = self._read.partition(b"\r\n\r\n")
-        return head
-
-    def frame(self, opcode: int, data: bytes, *, final: bool = True) -> None:
-        """Send one frame with any opcode and data."""
-        self.write(frame_head(opcode, len(data), final=final) + data)
-
-    def write(self, data: bytes) -> None:
-        """Send raw bytes."""
-        view = memoryview(data)
-        while view:
-            with suppress(TimeoutError):
-                view = view[self._socket.send(view) :]
-            self._check()
-
-    def hold(self) -> None:
-        """Read and discard everything, until the client has gone or the server ends."""
-        while True:
-            self._read = b""
-            self._receive()
-
-    def freeze(self) -> None:
-        """Do nothing, not even read, until the server ends."""
-        self._ended.wait()
-
-    def end(self) -> None:
-        """End the stream without a close frame, as a terminated process does, and go on reading."""
-        self._socket.shutdown(socket.SHUT_WR)
-        self.hold()
-
-    def reset(self) -> None:
-        """Reset the TCP connection."""
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._socket.close()
-
-    # --- inside ---
-
-    def _receive(self) -> None:
-        while True:
-            with suppress(TimeoutError):
-                data = self._socket.recv(65536)
-                if not data:
-                    raise _Ended
-                self._read += data
-                return
-            self._check()
-
-    def _check(self) -> None:
-        if self._ended.is_set():
-            raise _Ended
-
+from ._victim import TICK, After, Ended, Victim
 
 Behaviour: TypeAlias = Callable[[Victim], None]
 """Handles one connection, which is closed when the function returns."""
@@ -303,7 +141,7 @@ def half_frame(after: After = After.LOGIN) -> Behaviour:
 
     def behave(victim: Victim) -> None:
         victim.reach(after)
-        victim.write(frame_head(_TEXT, 100) + b"half")
+        victim.write(frame_head(TEXT, 100) + b"half")
         victim.hold()
 
     return behave
@@ -314,7 +152,7 @@ def half_frame_then_end(after: After = After.LOGIN) -> Behaviour:
 
     def behave(victim: Victim) -> None:
         victim.reach(after)
-        victim.write(frame_head(_TEXT, 100) + b"half")
+        victim.write(frame_head(TEXT, 100) + b"half")
         victim.end()
 
     return behave
@@ -347,7 +185,7 @@ def close(
 
     def behave(victim: Victim) -> None:
         victim.reach(after)
-        victim.frame(_CLOSE, struct.pack("!H", code) + reason.encode())
+        victim.frame(CLOSE, struct.pack("!H", code) + reason.encode())
         if linger:
             victim.hold()
         for _ in victim.messages():
@@ -361,7 +199,7 @@ def flood(text: str = '{"event":"push"}', after: After = After.LOGIN) -> Behavio
 
     def behave(victim: Victim) -> None:
         victim.reach(after)
-        batch = (frame_head(_TEXT, len(text.encode())) + text.encode()) * 100
+        batch = (frame_head(TEXT, len(text.encode())) + text.encode()) * 100
         while True:
             victim.write(batch)
 
@@ -373,7 +211,7 @@ def stray_pong(after: After = After.LOGIN) -> Behaviour:
 
     def behave(victim: Victim) -> None:
         victim.reach(after)
-        victim.frame(_PONG, b"unsolicited")
+        victim.frame(PONG, b"unsolicited")
         victim.serve()
 
     return behave
@@ -390,9 +228,9 @@ def huge_message(
     def behave(victim: Victim) -> None:
         victim.reach(after)
         if not fragment:
-            victim.frame(_TEXT, b"x" * size)
+            victim.frame(TEXT, b"x" * size)
         else:
-            left, opcode = size, _TEXT
+            left, opcode = size, TEXT
             while left:
                 part = min(fragment, left)
                 left -= part
@@ -408,7 +246,7 @@ def endless_message(fragment: int = 65_536, after: After = After.LOGIN) -> Behav
 
     def behave(victim: Victim) -> None:
         victim.reach(after)
-        victim.frame(_TEXT, b"x" * fragment, final=False)
+        victim.frame(TEXT, b"x" * fragment, final=False)
         while True:
             victim.frame(0, b"x" * fragment, final=False)
 
@@ -420,7 +258,7 @@ def binary(data: bytes = b"\xff\x00", after: After = After.LOGIN) -> Behaviour:
 
     def behave(victim: Victim) -> None:
         victim.reach(after)
-        victim.frame(_BINARY, data)
+        victim.frame(BINARY, data)
         victim.serve()
 
     return behave
@@ -431,7 +269,7 @@ def no_utf8(after: After = After.LOGIN) -> Behaviour:
 
     def behave(victim: Victim) -> None:
         victim.reach(after)
-        victim.frame(_TEXT, b"\xff\xfe")
+        victim.frame(TEXT, b"\xff\xfe")
         victim.hold()
 
     return behave
@@ -481,7 +319,7 @@ class HostileServer:
 
     def __enter__(self) -> Self:
         listener = self._listener = socket.create_server(("127.0.0.1", 0))
-        listener.settimeout(_TICK)
+        listener.settimeout(TICK)
         self._start(self._accept, listener)
         return self
 
@@ -513,7 +351,7 @@ class HostileServer:
                 self._start(self._serve, accepted, behave)
 
     def _serve(self, accepted: socket.socket, behave: Behaviour) -> None:
-        with accepted as plain, suppress(_Ended, OSError):
+        with accepted as plain, suppress(Ended, OSError):
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._tls is None:
                 behave(Victim(plain, self._ended))

@@ -1,0 +1,65 @@
+"""Sends the waiting cancels of a session: which goes next, on which link, in which frame.
+
+A cancel is handed to a link only at the moment of sending, and comes back only after that link has
+ended. So at most one live link has sent any given cancel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from math import inf
+
+from .._values.timers import Timer
+from .cancel_attempts import Cancel
+from .links import Link, Links
+from .session_events import LinkTransmit
+from .session_queue import SessionQueue
+
+
+class CancelSender:
+    """The waiting cancels of one session, and the links that can send them."""
+
+    __slots__ = ("_cancels", "_links")
+
+    def __init__(self, cancels: SessionQueue, links: Links) -> None:
+        self._cancels = cancels
+        self._links = links
+
+    def next(self, now: float, busy: Container[int]) -> LinkTransmit | tuple[float, Timer | None]:
+        """Return the frame of the next cancel, or when one may be sent and what it waits for."""
+        best, link, size = (inf, inf), None, self._cancels.waiting.size
+        for lane in self._links.lanes:
+            serving = lane.serving
+            if serving is None or serving.number in busy:
+                continue
+            connection = serving.connection
+            # Of links that may send now, the one with the fewest cancels without an answer: so one
+            # that has fallen silent gets no more.
+            rank = max(now, connection._cancel_allowed_at(now, size)), connection.in_flight
+            if rank < best:
+                best, link = rank, serving
+        opens, _ = best
+        if link is None or opens > now:
+            return opens, None if opens == inf else Timer.PACING
+        first, opens = self._cancels.next(now)
+        if first is None:
+            return opens, None if opens == inf else Timer.SPACING
+        chosen = link.connection._frames.choose(
+            self._cancels.waiting, first, now, self._cancels.spaced_until
+        )
+        if isinstance(chosen, list):
+            return self._send(chosen, link, now)
+        return chosen, Timer.PACING
+
+    def _send(self, cancels: list[Cancel], link: Link, now: float) -> LinkTransmit:
+        connection = link.connection
+        link.wrote_at = now
+        for cancel in cancels:
+            cancel.trying_since = now
+        make = connection._in_flight.make
+        frame = connection._hand_out(
+            [make(one.id, one.order, one.taken_at, one.until, one.rank) for one in cancels], now
+        )
+        for cancel in cancels:
+            self._cancels.mark_sent(cancel, now)
+        return LinkTransmit(frame.text, frame.ids, link=link.number)
