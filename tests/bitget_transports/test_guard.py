@@ -182,7 +182,7 @@ def test_it_renews_and_turns_the_countdown_off(flavour: Flavour) -> None:
         assert guard.armed_until is not None
         assert guard.armed_until > first
 
-    armed, stopped = guarded(flavour, rest, body)
+    armed, *_, stopped = guarded(flavour, rest, body)
     assert isinstance(armed, Armed)
     assert stopped == Stopped(disarmed=True, detail="")
     *renewals, last = rest.countdowns
@@ -222,15 +222,12 @@ def test_a_failed_renewal_is_reported_and_repeated(
     caplog.set_level(logging.INFO, "bitget_transports")
 
     async def body(guard: Guard, seen: Events) -> None:
-        await until(flavour, lambda: len(rest.countdowns) >= 7)
+        guard._man._interval = 5.0  # so that no answer is late, however busy the machine
+        await until(flavour, lambda: len(rest.countdowns) >= 6)
         assert guard.armed
 
     events = guarded(flavour, rest, body, disarm=False)
-    failed = [
-        event
-        for event in events
-        if isinstance(event, NotRenewed) and event.why is not WhyNotRenewed.LATE
-    ]
+    failed = [event for event in events if isinstance(event, NotRenewed)]
     assert [event.why for event in failed] == [
         WhyNotRenewed.REFUSED,
         WhyNotRenewed.UNREADABLE,
