@@ -25,6 +25,13 @@ class CancelSender:
         self._cancels = cancels
         self._links = links
 
+    def waiting_for_grant(self, now: float) -> int:
+        """Return how many cancels a grant to the budget would let leave on the links."""
+        waiting = self._cancels.waiting.size
+        return sum(
+            link.connection._frames.waiting_for_grant(now, waiting) for link in self._links.serving
+        )
+
     def next(self, now: float, busy: Container[int]) -> LinkTransmit | tuple[float, Timer | None]:
         """Return the frame of the next cancel, or when one may be sent and what it waits for."""
         best, link, size = (inf, inf), None, self._cancels.waiting.size
