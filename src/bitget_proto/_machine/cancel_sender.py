@@ -1,7 +1,8 @@
 """Sends the waiting cancels of a session: which goes next, on which link, in which frame.
 
 A cancel is handed to a link only at the moment of sending, and comes back only after that link has
-ended. So at most one live link has sent any given cancel.
+ended. So at most one live link has sent any given cancel. `rest_attempts` has the rules of those
+that go by REST instead.
 """
 
 from __future__ import annotations

@@ -6,25 +6,22 @@ dialled; older ones drain. There is one lane, unless `SessionConfig.links` says 
 that was taken gets exactly one outcome, which states only what is known of all its attempts.
 
 `cancel` puts a cancel into `SessionQueue`: into `open`, the cancels without an outcome, and into
-`waiting`, those that no link holds. `poll` passes it to a serving link when that can send it, with
-the same id and what is left of its time. The link's outcome for it is final, or puts it back into
-`waiting`.
+`waiting`, those that no link holds. `CancelSender` passes it to a serving link when that can send
+it, with the same id and what is left of its time. `LinkOutputs` handles what the links output: the
+link's outcome for a cancel is final, or puts it back into `waiting`. `SessionOutcomes` gives each
+cancel its outcome. `SessionEnd` ends the session. `OwnFrames` holds the caller's own frames.
 
 Rules for changes
-- The session decides which link gets a cancel. `Links` decides which link is dialled and which
-  serves, `Connection` what a message means, `cancel_attempts` what the outcome of an attempt means for the cancel, and
-  `backoff` when to dial.
+- `CancelSender` decides which link gets a cancel, `Links` which link is dialled and which serves,
+  `Connection` what a message means, `cancel_attempts` what the outcome of an attempt means for the
+  cancel, and `backoff` when to dial.
 - Only `poll` returns outputs; the inputs and commands add to `_outputs`. Properties change nothing.
 - An input never raises because of what a peer did, and is ignored if its link has ended. An input
   for a link that was never dialled, and a command that is refused, raise `LocalProtocolError`
   before anything has changed.
-- The state changes in `Links.move` only.
-- A cancel gets its outcome in `SessionOutcomes` only.
+- The state changes in `Links.move` only. A cancel gets its outcome in `SessionOutcomes` only.
 - Timers fire in `handle_timeout` only. `poll` compares the backoff, the spacing and the rate limits
   with `now`.
-- A cancel is handed to a link only at the moment of sending, and comes back only after that link
-  has ended. So at most one live link has sent any given cancel. `rest_attempts` has the rules of
-  those that go by REST instead.
 - For interruptions, the rules of `connection` apply. The jitter function is the caller's. It is
   called while `_in_call` is not set, so an interrupt in it leaves the state consistent.
 """
@@ -38,12 +35,7 @@ from typing import TYPE_CHECKING, Literal
 
 from .._values.credentials import SignedLogin
 from .._values.errors import check_part
-from .._values.events import (
-    CallerError,
-    Transmit,
-    Wait,
-    WhyUnresolved,
-)
+from .._values.events import CallerError, Transmit, Wait, WhyUnresolved
 from .._values.orders import CancelOrder, InstType
 from .._values.set_module import set_module
 from .._values.timers import Timer
@@ -78,13 +70,7 @@ from .rate_limit import Budget
 from .request_ids import RequestIds
 from .session_config import Policy, SessionConfig, check_policy
 from .session_end import SessionEnd
-from .session_events import (
-    Dial,
-    LinkHangup,
-    LinkTransmit,
-    RestCancel,
-    SessionOutput,
-)
+from .session_events import Dial, LinkHangup, LinkTransmit, RestCancel, SessionOutput
 from .session_outcomes import SessionOutcomes
 from .session_queue import SessionQueue
 from .session_states import SessionState
@@ -168,13 +154,14 @@ class Session:
         self._in_call = False
         """Whether a call is in progress, or was interrupted by an exception."""
         self._outputs: deque[SessionOutput] = deque()
+        outputs = self._outputs
 
         self._cancels = SessionQueue(self._config)
         self._ids = RequestIds(link.id_prefix)
         self._links = Links(self._config, jitter)
         self._own = OwnFrames(self._links)
         self._sender = CancelSender(self._cancels, self._links)
-        self._outcomes = SessionOutcomes(self._cancels, self._links, self._outputs)
+        self._outcomes = SessionOutcomes(self._cancels, self._links, outputs)
         self._rest: RestAttempts | None = None
         """The cancels that go by REST; None without `SessionConfig.rest_after`."""
         if self._config.rest_after is not None:
@@ -182,17 +169,9 @@ class Session:
             from .rest_attempts import RestAttempts
 
             self._rest = RestAttempts(self._config, self._codec.dialect)
-        link_outputs = LinkOutputs(
-            self._links, self._outcomes, self._own, self._rest, self._outputs
-        )
+        received = LinkOutputs(self._links, self._outcomes, self._own, self._rest, outputs)
         self._end = SessionEnd(
-            link,
-            self._cancels,
-            self._links,
-            self._outcomes,
-            link_outputs,
-            self._rest,
-            self._outputs,
+            link, self._cancels, self._links, self._outcomes, received, self._rest, outputs
         )
 
     def __repr__(self) -> str:
