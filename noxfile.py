@@ -37,6 +37,13 @@ def types(session: nox.Session) -> None:
     session.run("pyright", "--ignoreexternal", "--verifytypes", "bitget_proto")
 
 
+@nox.session(python=["3.12", "3.13"], default=False)
+def interpreter(session: nox.Session) -> None:
+    """The core's quick tests on another interpreter. Its warnings are errors."""
+    install(session, "-e", ".[test]")
+    session.run("pytest", "-n", "4", "-q", "tests/bitget_proto")
+
+
 @nox.session
 def docs(session: nox.Session) -> None:
     """The docs as a site, in `docs/_build`. A warning, or a link that leads nowhere, is an error."""

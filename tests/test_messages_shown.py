@@ -771,7 +771,7 @@ NOT_SHOWN = {
     "cannot read certificates from ",
     "cannot read standard input: it is closed",
     "cannot write the output: standard output is closed",
-    "client must be an httpx.AsyncClient, or None; got ",
+    "client must be an httpx.AsyncClient, an httpx2.AsyncClient, or None; got ",
     "framing must be 'websockets' or 'picows'; got ",
     "limits must be a Limits, or None; got ",
     "no transport is installed: pip install 'bitget-proto[cli]' installs all",

@@ -494,9 +494,9 @@ def add(world: World, number: int) -> None:
     if random.random() < 0.9:
         placed_at = random.choice([0.0, max(0.0, cancel_at - random.choice([0.01, 0.5, 3.0]))])
         world.at(placed_at, lambda: world.careless.open_order(order, world.now))
-        for _ in range(random.choice([0, 0, 0, 1, 2])):
-            around = cancel_at + random.choice([-3.0, -0.1, 0.0, 0.1, 1.0, 1.9, 3.0])
-            quantity = random.choice(["1", "2", None])
+        for _ in range(random.choice([0, 0, 1, 1, 2])):
+            around = cancel_at + random.choice([-3.0, -0.1, 0.0, 0.1, 0.5, 1.0, 1.5, 1.9, 3.0])
+            quantity = random.choice(["1", "2", None, None])
             world.at(max(placed_at, around), partial(fill, world, order, quantity))
     named = random.choice(["both", "order", "order", "client"])
     asked = attrs.evolve(
@@ -506,7 +506,7 @@ def add(world: World, number: int) -> None:
         # A wrong product line reads as "not found".
         inst_type=InstType.USDC_FUTURES if random.random() < 0.05 else line,
     )
-    if random.random() < 0.2:
+    if random.random() < 0.3:
         # The order stays open.
         world.careless.refusals[asked.order_id or f"mine-{number}"] = "45056"
     for again in range(random.choice([1, 1, 1, 2])):
@@ -564,10 +564,8 @@ TO_BE_VISITED: set[Any] = {
 }
 
 
-def play(examples: int, *phases: Phase) -> None:
-    visited.clear()
-
-    @seed(7)
+def play(examples: int, *phases: Phase, seed_: int = 7) -> None:
+    @seed(seed_)
     @settings(
         max_examples=examples,
         database=None,
@@ -581,20 +579,25 @@ def play(examples: int, *phases: Phase) -> None:
     run()
 
 
-def check_visited() -> None:
-    missing = TO_BE_VISITED - {key for key, times in visited.items() if times}
-    assert not missing, f"never visited: {missing}"
+def play_until_visited(examples: int) -> None:
+    """Play, and then more if something rare was missed: what is drawn depends on what is imported."""
+    visited.clear()
+    missing = TO_BE_VISITED
+    for number in range(7, 12):
+        play(examples, Phase.shrink, seed_=number)
+        missing = TO_BE_VISITED - {key for key, times in visited.items() if times}
+        if not missing:
+            return
+    raise AssertionError(f"never visited: {missing}")
 
 
 def test_every_outcome_gets_one_final_that_the_book_does_not_contradict() -> None:
-    play(120, Phase.shrink)
-    check_visited()
+    play_until_visited(120)
 
 
 @pytest.mark.slow
 def test_the_same_in_many_runs() -> None:
-    play(3000, Phase.shrink)
-    check_visited()
+    play_until_visited(3000)
 
 
 # --- planted faults ---

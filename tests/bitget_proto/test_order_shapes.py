@@ -32,12 +32,12 @@ ROWS = st.fixed_dictionaries(
         **dict.fromkeys(("uTime", "instId", "symbol", "category"), ANYTHING),
     },
 )
-ENDS = st.sampled_from(["filled", "cancelled", "canceled", "live", "expired"])
+STATES = st.sampled_from(["live", "filled", "cancelled", "canceled", "live", "filled"])
 GOOD = st.fixed_dictionaries({
-    "orderId": st.sampled_from(["1", "1", "10", "7"]),
+    "orderId": st.sampled_from(["1", "1", "1", "10", "7"]),
     "clientOid": st.sampled_from(["mine", "other"]),
-    "status": ENDS,
-    "orderStatus": ENDS,
+    "status": STATES,
+    "orderStatus": STATES,
 })  # fmt: skip
 LISTS = st.lists(GOOD | ROWS | ANYTHING, max_size=4) | st.lists(GOOD, max_size=6)
 DATA = (
@@ -56,8 +56,9 @@ ALIKE = st.lists(GOOD, min_size=1, max_size=3)
 REAL = st.fixed_dictionaries({
     "code": st.just("00000"),
     "arg": ARGS,
-    "data": ALIKE
+    "data": st.lists(GOOD, min_size=1, max_size=1)
     | GOOD
+    | ALIKE
     | st.fixed_dictionaries({"list": ALIKE})
     | st.fixed_dictionaries({"entrustedList": ALIKE}),
 })  # fmt: skip
@@ -70,18 +71,16 @@ STRANGE = st.fixed_dictionaries(
         "msg": ANYTHING,
     },
 )
-TEXTS = st.one_of(REAL, REAL, STRANGE).map(json.dumps)
+TEXTS = st.one_of(REAL, REAL, REAL, STRANGE).map(json.dumps)
 
 
-def play(examples: int) -> None:
-    visited: Counter[Any] = Counter()
-
-    @seed(7)
+def play(examples: int, number: int, visited: Counter[Any]) -> None:
+    @seed(number)
     @settings(max_examples=examples, database=None)
     @given(
         text=st.one_of(TEXTS, TEXTS, TEXTS, st.text()),
         dialect=st.sampled_from(list(Dialect)),
-        status=st.sampled_from([200, 200, 200, 400, 429, 500]),
+        status=st.sampled_from([200] * 6 + [400, 429, 500]),
         cut=st.sampled_from([False, False, False, True]),
     )
     def run(text: str, dialect: Dialect, status: int, cut: bool) -> None:
@@ -90,15 +89,23 @@ def play(examples: int) -> None:
             visited[dialect, kind] += 1
 
     run()
-    for dialect in Dialect:
-        for kind in (Cancelled, Filled, StillOpen):
-            assert visited[dialect, kind], f"never settled: {kind.__name__}, {dialect}"
+
+
+def play_until_visited(examples: int) -> None:
+    """Play, and then more if something was missed: what is drawn depends on what is imported."""
+    visited: Counter[Any] = Counter()
+    kinds = {(dialect, kind) for dialect in Dialect for kind in (Cancelled, Filled, StillOpen)}
+    for number in range(10):
+        play(examples, number, visited)
+        if kinds <= visited.keys():
+            return
+    raise AssertionError(f"never settled: {kinds - visited.keys()}")
 
 
 def test_orders_of_any_shape_settle_only_what_they_name() -> None:
-    play(200)
+    play_until_visited(150)
 
 
 @pytest.mark.slow
 def test_the_same_with_many_shapes() -> None:
-    play(20_000)
+    play_until_visited(3000)

@@ -45,6 +45,7 @@ from bitget_proto import (
     SessionConfig,
     SessionOutput,
     SessionState,
+    State,
     Timer,
     Unresolved,
     Up,
@@ -187,8 +188,8 @@ class Watched(StrictSession):
             case LinkClosed(link=link):
                 for one in (one for tries in self.tries.values() for one in tries):
                     one.over = one.over or one.link == link
-            case LoginRejected():
-                self.refused = True
+            case LoginRejected(code=code):
+                self.refused = self.refused or code != "45001"
             case Up():
                 self.refused = False
                 out = [one for one in self.asked.values() if not one.over]
@@ -283,9 +284,17 @@ class RestLife(RuleBasedStateMachine):
         unique=st.booleans(),
         per_second=st.sampled_from([2, 5, 10]),
         slow=st.booleans(),
+        links=st.sampled_from([1, 1, 2, 3]),
     )
     def begin(
-        self, how: str, latency: float, policy: Policy, unique: bool, per_second: int, slow: bool
+        self,
+        how: str,
+        latency: float,
+        policy: Policy,
+        unique: bool,
+        per_second: int,
+        slow: bool,
+        links: int,
     ) -> None:
         self.exchange = ScriptedExchange(
             [attrs.evolve(order, inst_type=InstType.SPOT) for order in ORDERS[:70]],
@@ -295,7 +304,9 @@ class RestLife(RuleBasedStateMachine):
             grace=20.0,
         )
         link = attrs.evolve(CONFIG.link, messages_per_second=2 if slow else 10)
-        config = attrs.evolve(CONFIG, policy=policy, client_oids_unique=unique, link=link)
+        config = attrs.evolve(
+            CONFIG, policy=policy, client_oids_unique=unique, link=link, links=links
+        )
         self.budget = Budget(per_second)
         self.session = Watched(config, Codec(dialect=self.dialect), self.budget)
         self.lines = []
@@ -385,7 +396,9 @@ class RestLife(RuleBasedStateMachine):
             case "thaw":
                 pair.thaw()
             case _:
-                pair.say(GOING)
+                newest = max(pair.links)
+                if pair.links[newest].state is not State.CLOSED:
+                    pair.say(GOING, newest)
 
     @precondition(lambda self: self.session.capacity > 5)
     @rule(

@@ -262,6 +262,24 @@ def test_what_waits_behind_a_stalled_link_goes_by_rest() -> None:
     assert held not in pair.outcomes
 
 
+def test_of_several_links_any_that_can_send_goes_before_rest() -> None:
+    link = Config(silence=None)
+    pair = up(config=SessionConfig(rest_after=AFTER, links=2, link=link, backoff_max=0.5))
+    pair.run(1.0)
+    first, second = pair.links
+    pair.stall(first)
+    ids = [pair.cancel(order) for order in ORDERS[:4]]
+    pair.run(AFTER)
+    answered = [id for id in ids if id in pair.outcomes]
+    assert len(answered) == 3, "one is held by the stalled link"
+    assert not pair.rest_sent
+    pair.stall(second)
+    held, waits = pair.cancel(ORDERS[4]), pair.cancel(ORDERS[5])
+    pair.run(AFTER)
+    assert outcome(pair, waits).by_rest == (1,)
+    assert held not in pair.outcomes
+
+
 def test_a_write_that_has_just_begun_is_no_stall() -> None:
     session = Session(SessionConfig(rest_after=0.5), jitter=lambda: 0.0)
     session.poll(0.0)
@@ -519,6 +537,19 @@ def test_nothing_goes_by_rest_between_a_refused_login_and_an_accepted_one() -> N
     again = pair.cancel(TWO)
     pair.run(5.0)
     assert outcome(pair, again).by_rest == (1,)
+
+
+@pytest.mark.parametrize(("code", "by_rest"), [("45001", True), ("30005", False), ("99999", False)])
+def test_a_busy_exchange_has_refused_no_login(code: str, by_rest: bool) -> None:
+    pair = down(config=SessionConfig(rest_after=AFTER, backoff_max=0.5, no_link_timeout=4.0))
+    pair.refuse_dials = False
+    pair.exchange.refuse_logins(9, code)
+    pair.run(1.0)
+    pair.hold_dials = True
+    id = pair.cancel(ONE)
+    pair.run(5.0)
+    assert bool(pair.rest_sent) is by_rest
+    assert isinstance(outcome(pair, id), Accepted) is by_rest
 
 
 def test_a_refused_signature_is_a_refusal_and_ends_the_use_of_rest() -> None:

@@ -67,8 +67,18 @@ def _nothing_left() -> Iterator[None]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the times of the exchange."""
     monkeypatch.setattr(dead_man, "_SPACING", 0.02)
-    monkeypatch.setattr(dead_man, "_LONGEST_INTERVAL", 0.1)
+
+
+@pytest.fixture
+def hopeless(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give up soon when the countdown cannot be turned off."""
     monkeypatch.setattr(dead_man, "_STOP_WITHIN", 0.3)
+
+
+@pytest.fixture
+def often(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Renew often. An answer that takes as long is late, which happens on a busy machine."""
+    monkeypatch.setattr(dead_man, "_LONGEST_INTERVAL", 0.3)
 
 
 @asynccontextmanager
@@ -158,7 +168,7 @@ def guarded(
     return events
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("often")
 def test_it_renews_and_turns_the_countdown_off(flavour: Flavour) -> None:
     rest = Rest(flavour)
 
@@ -168,11 +178,11 @@ def test_it_renews_and_turns_the_countdown_off(flavour: Flavour) -> None:
         first = guard.armed_until
         assert first is not None
         assert clock() < first <= clock() + 30.0
-        await until(flavour, lambda: len(rest.countdowns) >= 4)
+        await until(flavour, lambda: len(rest.countdowns) >= 3)
         assert guard.armed_until is not None
         assert guard.armed_until > first
 
-    armed, stopped = guarded(flavour, rest, body)
+    armed, *_, stopped = guarded(flavour, rest, body)
     assert isinstance(armed, Armed)
     assert stopped == Stopped(disarmed=True, detail="")
     *renewals, last = rest.countdowns
@@ -204,7 +214,7 @@ def test_an_exception_leaves_the_countdown_on(flavour: Flavour) -> None:
     assert rest.countdowns == ["30"]
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("often")
 def test_a_failed_renewal_is_reported_and_repeated(
     flavour: Flavour, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -212,7 +222,8 @@ def test_a_failed_renewal_is_reported_and_repeated(
     caplog.set_level(logging.INFO, "bitget_transports")
 
     async def body(guard: Guard, seen: Events) -> None:
-        await until(flavour, lambda: len(rest.countdowns) >= 7)
+        guard._man._interval = 5.0  # so that no answer is late, however busy the machine
+        await until(flavour, lambda: len(rest.countdowns) >= 6)
         assert guard.armed
 
     events = guarded(flavour, rest, body, disarm=False)
@@ -231,7 +242,7 @@ def test_a_failed_renewal_is_reported_and_repeated(
     assert "WARNING guard: not renewed, failed: OSError: cut" in lines
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("often")
 def test_a_renewal_that_hangs_is_late_and_the_next_one_is_sent(flavour: Flavour) -> None:
     rest = Rest(flavour, OK, None)
 
@@ -241,12 +252,12 @@ def test_a_renewal_that_hangs_is_late_and_the_next_one_is_sent(flavour: Flavour)
         rest.hang.set()
 
     events = guarded(flavour, rest, body, disarm=False)
-    (failed,) = [event for event in events if isinstance(event, NotRenewed)]
+    failed = [event for event in events if isinstance(event, NotRenewed)]
     # On an event loop, the request is given up at the same moment.
-    assert failed.why in (WhyNotRenewed.LATE, WhyNotRenewed.FAILED)
+    assert failed[0].why in (WhyNotRenewed.LATE, WhyNotRenewed.FAILED)
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("often")
 def test_a_countdown_that_may_have_ended_is_loud(
     flavour: Flavour, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -286,7 +297,7 @@ def test_a_refused_countdown_raises_at_once(flavour: Flavour, code: str, why: st
     assert rest.countdowns == ["30"]
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("hopeless")
 def test_a_countdown_that_cannot_be_started_raises_and_says_that_it_may_be_on(
     flavour: Flavour,
 ) -> None:
@@ -301,7 +312,7 @@ def test_a_countdown_that_cannot_be_started_raises_and_says_that_it_may_be_on(
     assert rest.countdowns[:4] == ["30", "30", "30", "0"]
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("hopeless")
 def test_a_countdown_that_cannot_be_turned_off_raises(flavour: Flavour) -> None:
     rest = Rest(flavour, OK)
 
@@ -313,7 +324,7 @@ def test_a_countdown_that_cannot_be_turned_off_raises(flavour: Flavour) -> None:
     assert "0" in rest.countdowns
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("often")
 def test_a_request_without_an_answer_may_turn_it_on_again(flavour: Flavour) -> None:
     rest = Rest(flavour, OK, OSError("cut"))
 
@@ -334,7 +345,7 @@ def test_without_a_connection_nothing_can_be_on(flavour: Flavour) -> None:
         run(flavour, scenario)
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("often")
 def test_what_the_caller_s_functions_raise_stops_no_renewal(
     flavour: Flavour, caplog: pytest.LogCaptureFixture
 ) -> None:

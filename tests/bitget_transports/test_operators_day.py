@@ -20,6 +20,7 @@ from bitget_proto import (
     CancelOrder,
     Credentials,
     Down,
+    Final,
     LinkClosed,
     Outcome,
     SessionConfig,
@@ -30,7 +31,7 @@ from bitget_proto import (
 from bitget_proto.testing import Fault
 from bitget_transports import ChannelEvent, Limits
 from bitget_transports.exchange import exchange_in_thread
-from bitget_transports.telemetry._labels import outcome_labels
+from bitget_transports.telemetry._labels import final_labels, outcome_labels
 
 from . import proxies
 from .colours import FAST, Flavour, OpenSession, fast_exchange, orders
@@ -71,6 +72,7 @@ class Day:
     def __init__(self) -> None:
         self.world = World()
         self.outcomes: list[Outcome] = []
+        self.finals: list[Final] = []
         self.seen: list[Any] = []
         self.ahead = 0.0
         """Seconds by which this machine's clock is wrong."""
@@ -84,7 +86,7 @@ class Day:
 
 
 def live(flavour: Flavour, proxied: list[proxies.Proxy]) -> Day:
-    """Start behind a proxy, be refused, hit the limit, lose the link, lose the proxy, skew the clock,
+    """Start behind a proxy, confirm, be refused, hit the limit, lose the link, lose the proxy, skew the clock,
     rotate, and stop.
     """
     day, mine = Day(), orders(8)
@@ -97,7 +99,7 @@ def live(flavour: Flavour, proxied: list[proxies.Proxy]) -> Day:
         async def scenario(open_session: OpenSession) -> None:
             async with open_session(
                 KEY, url=URL, tls=trusting(), proxy=url, config=CONFIG, limits=LIMITS,
-                observe=day.observe, wall_clock=day.wall_clock,
+                observe=day.observe, wall_clock=day.wall_clock, orders=True,
             ) as channel:  # fmt: skip
                 events = aiter(channel.events)
 
@@ -105,6 +107,7 @@ def live(flavour: Flavour, proxied: list[proxies.Proxy]) -> Day:
                     day.outcomes.append(await channel.cancel(order, **options))
 
                 await cancel(mine[0])
+                day.finals.append(await channel.confirm(day.outcomes[0]))
                 await cancel(UNKNOWN, id="refused")
                 server.inject(Fault.THROTTLE)
                 await cancel(mine[1], id="limit", timeout=0.2)
@@ -113,6 +116,9 @@ def live(flavour: Flavour, proxied: list[proxies.Proxy]) -> Day:
                 server.drop()
                 await until(events, Up, link=2)
                 await cancel(mine[2])
+                day.finals.append(await channel.confirm(day.outcomes[-1]))
+                await cancel(CancelOrder("BTCUSDT", client_oid="x"), id="no name")
+                day.finals.append(await channel.confirm(day.outcomes[-1]))
 
                 proxied[0].end()
                 await until(events, Down, link=2)
@@ -191,6 +197,8 @@ def test_the_log_tells_the_day_and_the_metrics_agree(
         "WARNING the exchange reported an error: code 30006, throttled: request too many",
         "WARNING cancel limit: unresolved, sent, timeout",
         *(LOST, DOWN, DIAL, UP),
+        "INFO cancel no name: rejected, code 43001, not found: The order does not exist",
+        "WARNING cancel no name: nothing shows what became of the order, ambiguous id",
         *(LOST, DOWN, DIAL, NO_PROXY, DIAL, UP),
         *(LOST, DOWN, DIAL),
         SKEWED,
@@ -208,7 +216,7 @@ def test_the_log_tells_the_day_and_the_metrics_agree(
     labels = Counter(map(outcome_labels, day.outcomes))
     assert labels == {
         ("accepted", "", ""): 6,
-        ("rejected", "not found", "43001"): 1,
+        ("rejected", "not found", "43001"): 2,
         ("unresolved", "timeout", ""): 1,
         ("unsent", "closed", ""): 1,
     }
@@ -218,6 +226,13 @@ def test_the_log_tells_the_day_and_the_metrics_agree(
         named = {"outcome": outcome, "reason": reason, "code": code}
         assert day.world.value("bitget_cancels_total", **named) == count
     assert day.world.metric("bitget.cancels") == labels
+    finals = Counter(map(final_labels, day.finals))
+    assert finals == {("cancelled", "", "push"): 2, ("unknown", "ambiguous id", ""): 1}
+    assert [each for each in day.seen if each in day.finals] == day.finals
+    assert day.world.metric("bitget.finals") == finals
+    for (final, reason, evidence), count in finals.items():
+        named = {"final": final, "reason": reason, "evidence": evidence}
+        assert day.world.value("bitget_finals_total", **named) == count
     kinds: Counter[type] = Counter(map(type, day.seen))
     for kind, count in kinds.items():
         if kind in (Up, Down, LinkClosed):

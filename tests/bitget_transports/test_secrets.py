@@ -249,9 +249,8 @@ def test_rest_with_httpx_shows_no_secret(flavour: Flavour, fault: RestFault | No
 @pytest.mark.parametrize("kind", ["http", "socks5", "socks5h"])
 def test_rest_through_a_proxy_shows_no_secret(flavour: Flavour, kind: str) -> None:
     user = ("user-1A2B3C", "word-4D5E6F")
-    answer = proxies.connect(user=user) if kind == "http" else proxies.socks(user=user)
-    if kind != "http":
-        pytest.importorskip("socksio")
+    demand = proxies.connect if kind == "http" else proxies.socks
+    answer = demand(user=user, pieces=1)
     with (
         exchange_in_thread(fast_exchange(1, credentials=KEY), tls=server_context()) as server,
         proxies.running(int(server.url.rpartition(":")[2].partition("/")[0]), answer) as proxy,

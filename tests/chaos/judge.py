@@ -4,7 +4,7 @@ The log of what the exchange received and did decides. An outcome that claims le
 (`sent=True` for a cancel that never arrived) is honest. One that claims more is false.
 
 A batch has an id of its own, and names orders alone. So the cancels of batches are found by their
-orders, of which each must be cancelled once.
+orders. If an order was cancelled several times, its other cancels explain what they may.
 """
 
 from __future__ import annotations
@@ -85,11 +85,17 @@ def broken_promises(
     for act in log.acts:
         name = name_of(act.order) if act.batch else act.id
         acts.setdefault((act.batch, name), []).append(act)
+    attempts: Counter[str] = Counter()
+    for outcome in outcomes:
+        attempts[name_of(outcome.order)] += outcome.attempts
     for outcome in outcomes:
         name = name_of(outcome.order)
-        theirs = acts.get((False, outcome.id), []) + acts.get((True, name), [])
-        received = log.received[outcome.id] + log.received_in_batches[name]
-        fault = _fault(outcome, theirs, received, policy)
+        alone = acts.get((False, outcome.id), [])
+        others = attempts[name] - outcome.attempts
+        in_batches = max(0, log.received_in_batches[name] - others)
+        theirs = alone + acts.get((True, name), [])
+        surely = theirs if counts[name] == 1 else alone
+        fault = _fault(outcome, theirs, surely, log.received[outcome.id] + in_batches, policy)
         if fault is not None:
             yield f"cancel {outcome.id}: {fault}: {outcome!r}"
         timeout = timeouts.get(name_of(outcome.order))
@@ -126,8 +132,13 @@ def name_of(order: CancelOrder) -> str:
     return order.order_id or order.client_oid or ""
 
 
-def _fault(outcome: Outcome, acts: list[Act], received: int, policy: Policy) -> str | None:
-    """Return what is wrong with an outcome; None when it is honest."""
+def _fault(
+    outcome: Outcome, acts: list[Act], surely: list[Act], received: int, policy: Policy
+) -> str | None:
+    """Return what is wrong with an outcome; None when it is honest.
+
+    `acts` are those that may be of this cancel, and `surely` those that are of no other.
+    """
     acted = any(act.cancelled for act in acts)
     if policy is Policy.REPORT and (received > 1 or outcome.attempts > 1):
         return f"received {received} times under REPORT"
@@ -142,6 +153,7 @@ def _fault(outcome: Outcome, acts: list[Act], received: int, policy: Policy) -> 
         return "the exchange gave no such answer"
     if outcome.attempts > 1:
         return None if outcome.code_class in _FINAL else "rejected after a resend"
+    acted = any(act.cancelled for act in surely)
     return "rejected, but the exchange acted" if acted else None
 
 

@@ -1005,6 +1005,7 @@ class RandomRun:
         self, wire: Wire, args: dict[str, object], request: int, fault: str, good: Frame
     ) -> None:
         dice = self._dice
+        named: dict[str, object]
         match fault:
             case "another channel":
                 self._reply(wire, self._foreign(str(args["id"]), "place-order", {"orderId": "1"}))

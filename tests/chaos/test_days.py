@@ -264,6 +264,17 @@ def change_the_code(record: Record) -> None:
     change(record, first_outcome(record, Rejected), code="40786")
 
 
+def forget_rest(record: Record) -> None:
+    for place, given in enumerate(record.given):
+        if isinstance(given.event, Accepted):
+            change(record, place, by_rest=())
+
+
+def use_both_ways(record: Record) -> None:
+    id = next(outcome.id for outcome in record.outcomes if outcome.by_rest)
+    arrive(record, id, record.frames[-1].at)
+
+
 FALSE_RECORDS: list[tuple[str, str, Falsify]] = [
     *(
         ("refused-30005", "honest", falsify)
@@ -293,6 +304,8 @@ FALSE_RECORDS: list[tuple[str, str, Falsify]] = [
     ("rotation-40018", "back_within", undo_the_last_act),
     ("rotation-refused", "served_until", undo_the_act),
     ("maintenance", "no_link_outcomes", report_another_reason),
+    ("maintenance-rest", "went_by_rest", forget_rest),
+    ("maintenance-rest", "went_by_rest", use_both_ways),
     ("half-open-report", "dead_link_detected", delay_the_next_link),
     ("half-open-report", "dead_link_delivers_nothing", deliver_on_the_dead_link),
     ("busy", "one_link", use_another_link),

@@ -181,6 +181,29 @@ def test_a_cancel_in_a_batch_is_found_by_its_order() -> None:
     assert "the exchange did not act" in message
 
 
+def in_batches(*cancelled: bool) -> Log:
+    """Return a log of batches with the order, which cancelled it or not."""
+    found = Log()
+    batch = Codec(dialect=Dialect.UNIFIED).encode_batch([ORDER, OTHER], "x")
+    for acted in cancelled:
+        code = "0" if acted else "25204"
+        act = Act(at=0.6, id="x", order=ORDER, cancelled=acted, code=code, batch=True)
+        found.acts.append(act)
+        found.seen(SeenFrame(at=0.6, link=1, direction="received", text=batch))
+    return found
+
+
+def test_an_order_may_be_cancelled_in_several_batches() -> None:
+    first, second = accepted(), attrs.evolve(rejected("25204", CodeClass.NOT_FOUND), id="b")
+    asked = {"1": 2}
+    found = broken_promises(asked, [first, second], in_batches(True, False), Policy.REPORT, {})
+    assert list(found) == []
+    found = broken_promises(
+        asked, [first, second], in_batches(True, False, False), Policy.REPORT, {}
+    )
+    assert ["received 2 times" in each for each in found] == [True, True]
+
+
 # --- finals ---
 
 OFFSET = 100.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 from bitget_proto import (
     Accepted,
@@ -52,22 +52,19 @@ def statuses(data: str | bytes) -> set[tuple[str, str]]:
     except (ValueError, RecursionError):
         return found
     while rest:
-        match rest.pop():
-            case dict() as item:
-                row = cast("dict[str, Any]", item)
-                rest += row.values()
-                ids = [row.get(key) for key in ("orderId", "clientOid")]
-                words = [row.get(key) for key in ("status", "state", "orderStatus")]
-                found |= {
-                    (id, word)
-                    for id in ids
-                    for word in words
-                    if isinstance(id, str) and isinstance(word, str)
-                }
-            case list() as items:
-                rest += cast("list[Any]", items)
-            case _:
-                pass
+        item: Any = rest.pop()
+        if isinstance(item, list):
+            rest += item
+        elif isinstance(item, dict):
+            rest += item.values()
+            ids = [item.get(key) for key in ("orderId", "clientOid")]
+            words = [item.get(key) for key in ("status", "state", "orderStatus")]
+            found |= {
+                (id, word)
+                for id in ids
+                for word in words
+                if isinstance(id, str) and isinstance(word, str)
+            }
     return found
 
 

@@ -24,10 +24,10 @@ from .._values.dialects import Dialect
 from .._values.enums import DescribedEnum
 from .._values.errors import LocalProtocolError, ValidationError, safe_repr
 from .._values.events import Wait
-from .._values.rest_requests import RestRequest
+from .._values.rest_requests import COUNTDOWNS, RestRequest
 from .._values.set_module import set_module
 from .._values.timers import Timer
-from .._wire.rest import COUNTDOWNS, RestCodec
+from .._wire.rest import RestCodec
 from .deadlines import finite_time
 from .rate_limit import MARGIN, WINDOW
 

@@ -71,7 +71,7 @@ class LinkOutputs:
                 if isinstance(output, LoginRejected):
                     link.refusal = output
                     if self._rest is not None:
-                        self._rest.refused = True
+                        self._rest.login_refused(output.code_class)
                 elif isinstance(output, GoingAway):
                     self._links.going_away(link, now)
         return end

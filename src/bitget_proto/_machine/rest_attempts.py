@@ -10,7 +10,8 @@ Rules for changes
 - No answer, one that cannot be read, and 5xx prove nothing: the attempt is UNSURE.
 - A cancel that is out is not in the queue, so no link gets it. It comes back only with the answer.
 - After a refused login nothing goes by REST until a login is accepted: the exchange would refuse
-  the same key or the same timestamp.
+  the same key or the same timestamp. "System busy" and "try again later" are no refusals: they come
+  in a maintenance of the WebSocket.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ from .session_events import RestCancel
 from .session_queue import SessionQueue
 
 _TOO_MANY_REQUESTS = 429
+
+_SAYS_NOTHING_OF_THE_KEY = frozenset({CodeClass.OUTCOME_UNKNOWN, CodeClass.RETRY_LATER})
 
 _MAX_REASON = 200
 
@@ -71,9 +74,14 @@ class RestAttempts:
         self.out: dict[int, OpenCancel] = {}
         """The attempts whose request has no answer yet, by its number."""
         self.refused = False
-        """Whether the last login was refused, or the signature of a request."""
+        """Whether a login was refused since the last one that was accepted, or a signature."""
         self.closes_at = inf
         """When a closing session stops waiting for answers."""
+
+    def login_refused(self, code_class: CodeClass) -> None:
+        """Handle that a login was rejected with a code of this class."""
+        if code_class not in _SAYS_NOTHING_OF_THE_KEY:
+            self.refused = True
 
     # --- requests ---
 

@@ -1,13 +1,16 @@
 """Requests to the exchange's REST API as values, and their signature. Nothing here sends them."""
 
 import re
-from typing import Literal
+from typing import Final, Literal
 
 import attrs
 
 from .credentials import Credentials, check_credentials, signature
 from .errors import ValidationError, safe_repr
 from .set_module import set_module
+
+COUNTDOWNS: Final = range(5, 61)
+"""Seconds: the countdowns that the exchange takes (REST API V3, Countdown Cancel All)."""
 
 _MILLISECONDS = range(10**12, 10**14)
 """The timestamps in milliseconds from 2001 to 5138. In seconds they are far smaller."""

@@ -24,7 +24,7 @@ from .._values.order_updates import (
     Question,
 )
 from .._values.orders import CancelOrder, InstType, prevailing_id
-from .._values.rest_requests import RestRequest
+from .._values.rest_requests import COUNTDOWNS, RestRequest
 from .._values.set_module import set_module
 from . import classic_rest, unified_rest
 from .codec import DialectName
@@ -37,9 +37,6 @@ from .rest_pages import Page, get
 
 MAX_BODY: Final = 4 * 2**20
 """A longer body is not read: our choice. A page of 100 orders has some 100 kB."""
-
-COUNTDOWNS: Final = range(5, 61)
-"""Seconds: the countdowns that the exchange takes (REST API V3, Countdown Cancel All)."""
 
 NO_COUNTDOWN: Final = (
     "the exchange has a countdown for unified accounts only (Dialect.UNIFIED), and no other dead "

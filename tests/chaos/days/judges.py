@@ -375,6 +375,16 @@ def arrived_before(record: Record, *, mark: str, count: int) -> Iterator[str]:
         yield f"{len(arrived)} arrived before {mark}, not {count}"
 
 
+def went_by_rest(record: Record, *, least: int) -> Iterator[str]:
+    """At least `least` cancels went by REST, of which none arrived on a link."""
+    ways = [outcome.id for outcome in record.outcomes if outcome.by_rest]
+    if len(ways) < least:
+        yield f"{len(ways)} cancels went by REST, not {least}"
+    both = {cancel.id for cancel in record.received()}.intersection(ways)
+    if both:
+        yield f"{len(both)} cancels went by REST and on a link: {_few(sorted(both))}"
+
+
 def reported_unsent(record: Record, *, least: int) -> Iterator[str]:
     """At least `least` of the cancels that never arrived are `Unresolved` with `sent=False`."""
     arrived = {cancel.id for cancel in record.received()}

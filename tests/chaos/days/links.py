@@ -10,10 +10,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
+import attrs
 from tests.chaos.days import judges
 from tests.chaos.days.day import LATENCY, Judge, Record, Scenario, in_session, some_orders, started
+from tests.chaos.judge import name_of
 
-from bitget_proto import Credentials, LocalProtocolError, Policy, Session, WhyEnded
+from bitget_proto import (
+    Credentials,
+    LocalProtocolError,
+    Policy,
+    Session,
+    SessionConfig,
+    WhyEnded,
+)
 from bitget_proto.testing import ScriptedExchange, SessionPair
 
 _DETECTION_TIME = 2.0 + 3.0 + 1.05
@@ -111,6 +120,29 @@ def _maintenance(chance: random.Random) -> Record:
     _cancel_each(record, pair, 4, 100, 7.0)
     pair.run(20.0)
     return _end(record, exchange, pair)
+
+
+def _maintenance_with_rest(chance: random.Random) -> Record:
+    """The same for five minutes, while REST works, with `rest_after`."""
+    orders = some_orders(60)
+    record = Record()
+    exchange = record.exchange(orders)
+    config = SessionConfig(rest_after=2.0)
+    pair = in_session(record, exchange, Session(config, jitter=chance.random))
+    pair.start()
+    pair.run(2.0)
+    _cancel_each(record, pair, 1, 3, 7.0)
+    exchange.maintenance(pair.clock.now, seconds=300.0)
+    record.marks["maintenance"] = pair.clock.now + 300.0
+    _cancel_each(record, pair, 4, 50, 7.0)
+    pair.run(20.0)
+    record = _end(record, exchange, pair)
+    # The exchange does not know the ids of cancels that come by REST.
+    ids = {name_of(taken.order): id for id, taken in record.taken.items()}
+    record.acts = [
+        act if act.id else attrs.evolve(act, id=ids[name_of(act.order)]) for act in record.acts
+    ]
+    return record
 
 
 # --- silent links ---
@@ -391,6 +423,21 @@ SCENARIOS = (
                 partial(judges.refusals_reported, code=code)
                 for code in ("45001", "40010", "40725", "40015")
             ),
+        ),
+    ),
+    Scenario(
+        "maintenance-rest",
+        "five minutes of refused logins while REST works, rest_after=2: all accepted in 3 s",
+        _maintenance_with_rest,
+        (
+            _HONEST,
+            judges.still_running,
+            judges.all_accepted,
+            judges.all_cancelled,
+            judges.one_second_between_cancels,
+            partial(judges.outcomes_in_time, seconds=3.0),
+            partial(judges.went_by_rest, least=25),
+            partial(judges.back_within, mark="maintenance", seconds=_AFTER_BACKOFF),
         ),
     ),
     *_both(

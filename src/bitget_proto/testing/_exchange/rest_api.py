@@ -23,7 +23,7 @@ from ..._values.credentials import Credentials
 from ..._values.dialects import Dialect
 from ..._values.errors import ValidationError
 from ..._values.orders import CancelOrder, InstType
-from ..._wire.rest import COUNTDOWNS
+from ..._values.rest_requests import COUNTDOWNS
 from .exchange_config import ExchangeConfig
 from .faults import FaultQueue, RestFault
 from .order_book import Book, BookOrder, Moment

@@ -64,8 +64,8 @@ class Account:
                 f"wall_clock must be callable, such as time.time; got {safe_repr(wall_clock)}"
             )
         target = Target.of(url, tls, allow_plaintext=allow_plaintext, proxy=proxy)
+        sign_login(credentials, 0)  # so that a key that cannot sign is refused here
         self = cls(credentials, target, wall_clock)
-        self.sign(0.0)
         now = self.sign_now()
         if isinstance(now, CallerError):
             if isinstance(now.error, ValidationError):

@@ -67,24 +67,6 @@ def check_rest(rest: object, *, orders: object, rest_after: float | None = None)
         )
 
 
-class _Hidden(str):
-    """A user or a password of a proxy. httpcore writes the `repr` of its bytes into its log at DEBUG
-    (`setup_socks5_connection`).
-    """
-
-    __slots__ = ()
-
-    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
-        return _HiddenBytes(super().encode(encoding, errors))
-
-
-class _HiddenBytes(bytes):
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "b'***'"
-
-
 class _Sender:
     """What both senders share."""
 
@@ -93,15 +75,11 @@ class _Sender:
         self._target = target
 
     def _options(self) -> dict[str, Any]:
-        """Return how a client is made: with the proxy and the certificates of the WebSocket."""
-        target = self._target
-        options = {"verify": target.tls or True, "timeout": TIMEOUT, "trust_env": False}
-        if (proxy := target.proxy) is not None:
-            host = f"[{proxy.host}]" if ":" in proxy.host else proxy.host
-            auth = None if proxy.user is None else (_Hidden(proxy.user), _Hidden(proxy.password))
-            url = f"{proxy.scheme}://{host}:{proxy.port}"
-            options["proxy"] = _httpx().Proxy(url, auth=auth)
-        return options
+        """Return how a client is made: with the certificates of the WebSocket."""
+        return {"verify": self._target.tls or True, "timeout": TIMEOUT, "trust_env": False}
+
+    def _pool_options(self) -> dict[str, Any]:
+        return {"ssl_context": self._target.tls or _httpx().create_ssl_context(trust_env=False)}
 
     def _parts(
         self, library: Any, request: RestRequest, headers: Mapping[str, str]
@@ -128,6 +106,16 @@ class HttpxSender(_Sender):
         client = self._given or self._own
         if client is None:
             client = self._own = _httpx().AsyncClient(**self._options())
+            if (proxy := self._target.proxy) is not None:
+                import httpcore
+
+                from .http_proxies import ProxyBackend
+
+                backend = ProxyBackend(proxy, self._target)
+                _replace_pool(
+                    client,
+                    httpcore.AsyncConnectionPool(network_backend=backend, **self._pool_options()),
+                )
         return client
 
     async def __call__(self, request: RestRequest, headers: Mapping[str, str]) -> Answer:
@@ -152,6 +140,16 @@ class BlockingHttpxSender(_Sender):
         client = self._own
         if client is None:
             client = self._own = _httpx().Client(**self._options())
+            if (proxy := self._target.proxy) is not None:
+                import httpcore
+
+                from .http_proxies import BlockingProxyBackend
+
+                backend = BlockingProxyBackend(proxy, self._target)
+                _replace_pool(
+                    client,
+                    httpcore.ConnectionPool(network_backend=backend, **self._pool_options()),
+                )
         return client
 
     def __call__(self, request: RestRequest, headers: Mapping[str, str]) -> Answer:
@@ -174,6 +172,20 @@ def never_left(error: Exception) -> bool:
     return isinstance(
         error, http_errors("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError")
     )
+
+
+def _replace_pool(client: Any, pool: object) -> None:
+    """Let a client of httpx use this pool of connections. httpx has no public way.
+
+    Raises: RuntimeError if httpx has changed, so that nothing is sent past the proxy.
+    """
+    transport = client._transport
+    if not hasattr(transport, "_pool"):
+        raise RuntimeError(
+            "this version of httpx takes no proxy from here: install httpx 0.28, or pass a function "
+            "as rest"
+        )
+    transport._pool = pool
 
 
 def _httpx() -> Any:

@@ -38,7 +38,6 @@ import anyio.lowlevel
 try:
     import httpcore
     import httpx
-    from httpcore._backends.auto import AutoBackend
     from httpx_ws import (
         AsyncWebSocketSession,
         HTTPXWSException,
@@ -59,16 +58,14 @@ from .._driver.connect_errors import (
     closed_by_peer,
     connection_broken,
     protocol_broken,
-    proxy_ended,
     too_long,
     took_too_long,
 )
 from .._driver.errors import ConnectFailed
 from .._driver.http_client import HttpClient, core_of
+from .._driver.http_proxies import ProxyBackend
 from .._driver.limits import Limits, frame_limit
-from .._driver.proxy import Proxy
 from .._driver.tcp_reset import reset_when_closed
-from .._driver.tunnel import Tunnel
 from .._driver.turns import CORE_MESSAGES, PARSER_BYTES, Arrivals
 from .._driver.url import Target
 from ._httpx_errors import Handshake, causes, connect_failure
@@ -402,43 +399,9 @@ def _as_httpcore(error: Exception) -> Exception | None:
     return same(str(error))
 
 
-class _Proxied(AutoBackend):
-    """Connects to the exchange through a proxy."""
-
-    def __init__(self, proxy: Proxy, target: Target) -> None:
-        super().__init__()
-        self._proxy = proxy
-        self._target = target
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        *arguments: Any,
-        **options: Any,
-    ) -> httpcore.AsyncNetworkStream:
-        """As `AutoBackend.connect_tcp`."""
-        del host, port  # those of the target
-        proxy, tunnel = self._proxy, Tunnel(self._proxy, self._target)
-        try:
-            stream = await super().connect_tcp(proxy.host, proxy.port, *arguments, **options)
-        except httpcore.ConnectError as error:
-            raise connect_failure(self._target, error, proxy) from error
-        try:
-            while True:
-                if data := tunnel.outgoing():
-                    await stream.write(data)
-                if tunnel.opened:
-                    return stream
-                tunnel.receive(await stream.read(PARSER_BYTES))
-        except BaseException as error:
-            with anyio.CancelScope(shield=True):
-                await stream.aclose()
-            if isinstance(error, httpcore.NetworkError):
-                raise proxy_ended(proxy, self._target) from error
-            raise
-        finally:
-            tunnel.close()
+class _Proxied(ProxyBackend):
+    def failure(self, error: Exception) -> Exception:
+        return connect_failure(self._target, error, self._proxy)
 
 
 def _message(event: TextMessage | BytesMessage) -> str | bytes:
@@ -454,8 +417,6 @@ def _make_client(target: Target) -> httpx.AsyncClient:
     # 250 ms apart (RFC 6555), but do not remember which one served.
     client = httpx.AsyncHTTPTransport(verify=verify, trust_env=False)
     if target.proxy is not None:
-        # Not httpx's own proxies: with SOCKS, httpcore logs the password, and reads an answer in
-        # pieces wrongly; with HTTP, it does not tunnel `ws://`.
         client._pool = httpcore.AsyncConnectionPool(
             ssl_context=verify, network_backend=_Proxied(target.proxy, target)
         )

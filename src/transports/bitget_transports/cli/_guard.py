@@ -6,7 +6,8 @@ It renews the exchange's countdown until it is interrupted. What happens is show
 from __future__ import annotations
 
 import argparse
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
 from bitget_proto import (
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from .._driver.guard import GuardEvent
     from ._screen import Screen
     from ._stop import Stop
+
+_LOOK: Final = 0.2
+"""Seconds after which a request to stop is noticed. A signal that comes just before a wait in a queue
+begins does not end the wait."""
 
 GUARD_HELP: Final = """\
 Let the exchange cancel all orders of a unified account if this command, this
@@ -100,12 +105,11 @@ def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
     from ._orders import for_shell, login_of
 
     login = login_of(arguments)
-    events: SimpleQueue[GuardEvent | None] = SimpleQueue()
+    events: SimpleQueue[GuardEvent] = SimpleQueue()
     view = _View(screen, arguments.countdown, leave_on=arguments.leave_on)
     try:
         with (
             stop.listening(),
-            stop.waking(lambda: events.put(None)),
             guard(
                 login.credentials,
                 countdown=arguments.countdown,
@@ -116,8 +120,9 @@ def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
                 observe=lambda event, _: events.put(event),
             ),
         ):
-            while (event := events.get()) is not None:
-                view.show(event)
+            while not stop.asked:
+                with suppress(Empty):
+                    view.show(events.get(timeout=_LOOK))
             screen.aside("stopping" if arguments.leave_on else "turning the countdown off")
     except GuardFailed as failed:
         view.show_rest(events)
@@ -139,11 +144,10 @@ class _View:
         self._countdown = countdown
         self._leave_on = leave_on
 
-    def show_rest(self, events: SimpleQueue[GuardEvent | None]) -> None:
+    def show_rest(self, events: SimpleQueue[GuardEvent]) -> None:
         """Show what has happened and was not shown yet."""
         while not events.empty():
-            if (event := events.get()) is not None:
-                self.show(event)
+            self.show(events.get())
 
     def show(self, event: GuardEvent) -> None:
         """Show an event.
