@@ -49,6 +49,7 @@ from bitget_proto._machine.outcomes import Outcomes
 from bitget_proto._machine.own_frames import OwnFrames
 from bitget_proto._machine.rate_limit import Pace
 from bitget_proto._machine.request_ids import RequestIds
+from bitget_proto._machine.session_end import SessionEnd
 from bitget_proto._machine.session_outcomes import SessionOutcomes
 from bitget_proto._machine.session_queue import SessionQueue
 from bitget_proto._values.codes import CODES as TABLES
@@ -445,10 +446,18 @@ KEYS: Final[Mapping[type[Any], tuple[_Key | None, Mapping[str, _Key | _Left]]]] 
     Session: (
         _of_session,
         {
-            "_budget": key_of, "_cancels": key_of, "_close_at": off, "_closing": _as_it_is, "_codec": LEFT_OUT,
-            "_config": LEFT_OUT, "_ids": key_of, "_in_call": _as_it_is, "_link_outputs": LEFT_OUT, "_links": key_of,
-            "_now": LEFT_OUT, "_outcomes": key_of, "_outputs": _all_past, "_own": key_of, "_pending_end": _as_it_is,
-            "_rest": _never_there, "_sender": LEFT_OUT,
+            "_budget": key_of, "_cancels": key_of, "_codec": LEFT_OUT, "_config": LEFT_OUT, "_end": key_of,
+            "_ids": key_of, "_in_call": _as_it_is, "_links": key_of, "_now": LEFT_OUT, "_outcomes": key_of,
+            "_outputs": _all_past, "_own": key_of, "_rest": _never_there, "_sender": LEFT_OUT,
+        },
+    ),
+    SessionEnd: (
+        None,
+        {
+            **dict.fromkeys(
+                ("_cancels", "_config", "_link_outputs", "_links", "_outcomes", "_outputs", "_rest"), LEFT_OUT
+            ),
+            "close_at": off, "closing": _as_it_is, "pending": _as_it_is,
         },
     ),
     CancelSender: (None, dict.fromkeys(("_cancels", "_links"), LEFT_OUT)),

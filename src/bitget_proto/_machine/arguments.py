@@ -178,6 +178,19 @@ def check_retry_after(value: object) -> float:
     return value
 
 
+def no_rest_error() -> LocalProtocolError:
+    """Return the error for what is reported of a request that a session has not made."""
+    return LocalProtocolError(
+        "the session asks nothing of REST: set SessionConfig.rest_after, or do not report a request"
+    )
+
+
+def check_unsent(unsent: object) -> None:
+    """Raise ValidationError for anything but True or False."""
+    if not isinstance(unsent, bool):
+        raise ValidationError(f"unsent must be True or False; got {safe_repr(unsent)}")
+
+
 def unsent_ids(unsent: Iterable[str]) -> tuple[str, ...]:
     """Return the ids of cancels that were not sent; a string is one id.
 

@@ -1,7 +1,8 @@
 """Sends the waiting cancels of a session: which goes next, on which link, in which frame.
 
 A cancel is handed to a link only at the moment of sending, and comes back only after that link has
-ended. So at most one live link has sent any given cancel.
+ended. So at most one live link has sent any given cancel. `rest_attempts` has the rules of those
+that go by REST instead.
 """
 
 from __future__ import annotations
@@ -24,6 +25,13 @@ class CancelSender:
     def __init__(self, cancels: SessionQueue, links: Links) -> None:
         self._cancels = cancels
         self._links = links
+
+    def waiting_for_grant(self, now: float) -> int:
+        """Return how many cancels a grant to the budget would let leave on the links."""
+        waiting = self._cancels.waiting.size
+        return sum(
+            link.connection._frames.waiting_for_grant(now, waiting) for link in self._links.serving
+        )
 
     def next(self, now: float, busy: Container[int]) -> LinkTransmit | tuple[float, Timer | None]:
         """Return the frame of the next cancel, or when one may be sent and what it waits for."""

@@ -21,7 +21,7 @@ import attrs
 from .._values.codes import REFUSED_FOR_GOOD, STAMP_REFUSED
 from .._values.errors import LocalProtocolError, ValidationError, safe_repr
 from .._values.events import CallerError, LoginRejected
-from .backoff import Redial, dial_pace
+from .backoff import Draw, Redial, dial_pace
 from .connection import Connection
 from .deadlines import after
 from .session_config import SessionConfig
@@ -120,6 +120,11 @@ class Links:
         self.state = next(state for state in _BEST_FIRST if state in states)
 
     # --- dials ---
+
+    def wrap_jitter(self, by: Callable[[Draw], Draw]) -> None:
+        """Wrap the jitter function, for a recorder."""
+        for lane in self.lanes:
+            lane.redial.wrap_jitter(by)
 
     def next_dial(self) -> tuple[float, Lane | None] | CallerError:
         """Return when the next dial is allowed, and its lane; or how the jitter failed."""

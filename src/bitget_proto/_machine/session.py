@@ -6,25 +6,22 @@ dialled; older ones drain. There is one lane, unless `SessionConfig.links` says 
 that was taken gets exactly one outcome, which states only what is known of all its attempts.
 
 `cancel` puts a cancel into `SessionQueue`: into `open`, the cancels without an outcome, and into
-`waiting`, those that no link holds. `poll` passes it to a serving link when that can send it, with
-the same id and what is left of its time. The link's outcome for it is final, or puts it back into
-`waiting`.
+`waiting`, those that no link holds. `CancelSender` passes it to a serving link when that can send
+it, with the same id and what is left of its time. `LinkOutputs` handles what the links output: the
+link's outcome for a cancel is final, or puts it back into `waiting`. `SessionOutcomes` gives each
+cancel its outcome. `SessionEnd` ends the session. `OwnFrames` holds the caller's own frames.
 
 Rules for changes
-- The session decides which link gets a cancel. `Links` decides which link is dialled and which
-  serves, `Connection` what a message means, `cancel_attempts` what the outcome of an attempt means for the cancel, and
-  `backoff` when to dial.
+- `CancelSender` decides which link gets a cancel, `Links` which link is dialled and which serves,
+  `Connection` what a message means, `cancel_attempts` what the outcome of an attempt means for the
+  cancel, and `backoff` when to dial.
 - Only `poll` returns outputs; the inputs and commands add to `_outputs`. Properties change nothing.
 - An input never raises because of what a peer did, and is ignored if its link has ended. An input
   for a link that was never dialled, and a command that is refused, raise `LocalProtocolError`
   before anything has changed.
-- The state changes in `Links.move` only.
-- A cancel gets its outcome in `SessionOutcomes` only.
+- The state changes in `Links.move` only. A cancel gets its outcome in `SessionOutcomes` only.
 - Timers fire in `handle_timeout` only. `poll` compares the backoff, the spacing and the rate limits
   with `now`.
-- A cancel is handed to a link only at the moment of sending, and comes back only after that link
-  has ended. So at most one live link has sent any given cancel. `rest_attempts` has the rules of
-  those that go by REST instead.
 - For interruptions, the rules of `connection` apply. The jitter function is the caller's. It is
   called while `_in_call` is not set, so an interrupt in it leaves the state consistent.
 """
@@ -37,18 +34,10 @@ from math import inf
 from typing import TYPE_CHECKING, Literal
 
 from .._values.credentials import SignedLogin
-from .._values.errors import LocalProtocolError, ValidationError, check_part, safe_repr
-from .._values.events import (
-    CallerError,
-    LateReply,
-    Outcome,
-    Transmit,
-    Wait,
-    WhyUnresolved,
-)
+from .._values.errors import check_part
+from .._values.events import CallerError, Transmit, Wait, WhyUnresolved
 from .._values.orders import CancelOrder, InstType
 from .._values.set_module import set_module
-from .._values.states import State, WhyClosed
 from .._values.timers import Timer
 from .._wire.codec import DEFAULT, Codec
 from .arguments import (
@@ -65,31 +54,26 @@ from .arguments import (
     check_rest_reply,
     check_retry_after,
     check_timeout,
+    check_unsent,
+    no_rest_error,
     takes_no_more,
     unsent_ids,
 )
 from .backoff import Draw
 from .cancel_sender import CancelSender
 from .connection import NORMAL_CLOSURE, Connection
-from .deadlines import MAX, after, finite_time
+from .deadlines import MAX, finite_time
 from .link_outputs import LinkOutputs
-from .links import Lane, Link, Links
+from .links import Lane, Links
 from .own_frames import OwnFrames
 from .rate_limit import Budget
 from .request_ids import RequestIds
 from .session_config import Policy, SessionConfig, check_policy
-from .session_events import (
-    Dial,
-    Ended,
-    LinkClosed,
-    LinkHangup,
-    LinkTransmit,
-    RestCancel,
-    SessionOutput,
-)
+from .session_end import SessionEnd
+from .session_events import Dial, LinkHangup, LinkTransmit, RestCancel, SessionOutput
 from .session_outcomes import SessionOutcomes
 from .session_queue import SessionQueue
-from .session_states import SessionState, SessionStep, WhyEnded
+from .session_states import SessionState
 
 if TYPE_CHECKING:
     from .rest_attempts import RestAttempts
@@ -134,19 +118,16 @@ class Session:
     __slots__ = (
         "_budget",
         "_cancels",
-        "_close_at",
-        "_closing",
         "_codec",
         "_config",
+        "_end",
         "_ids",
         "_in_call",
-        "_link_outputs",
         "_links",
         "_now",
         "_outcomes",
         "_outputs",
         "_own",
-        "_pending_end",
         "_rest",
         "_sender",
     )  # fmt: skip
@@ -173,13 +154,14 @@ class Session:
         self._in_call = False
         """Whether a call is in progress, or was interrupted by an exception."""
         self._outputs: deque[SessionOutput] = deque()
+        outputs = self._outputs
 
         self._cancels = SessionQueue(self._config)
         self._ids = RequestIds(link.id_prefix)
         self._links = Links(self._config, jitter)
         self._own = OwnFrames(self._links)
         self._sender = CancelSender(self._cancels, self._links)
-        self._outcomes = SessionOutcomes(self._cancels, self._links, self._outputs)
+        self._outcomes = SessionOutcomes(self._cancels, self._links, outputs)
         self._rest: RestAttempts | None = None
         """The cancels that go by REST; None without `SessionConfig.rest_after`."""
         if self._config.rest_after is not None:
@@ -187,15 +169,10 @@ class Session:
             from .rest_attempts import RestAttempts
 
             self._rest = RestAttempts(self._config, self._codec.dialect)
-        self._link_outputs = LinkOutputs(
-            self._links, self._outcomes, self._own, self._rest, self._outputs
+        received = LinkOutputs(self._links, self._outcomes, self._own, self._rest, outputs)
+        self._end = SessionEnd(
+            link, self._cancels, self._links, self._outcomes, received, self._rest, outputs
         )
-        self._closing = False
-        """Whether `close(queued="send")` was called, so that nothing more is taken."""
-        self._close_at = inf
-        """The deadline that `close(queued="send")` set for sending what is still queued."""
-        self._pending_end: Ended | None = None
-        """The last event, which is added when every link has ended; None if not ending."""
 
     def __repr__(self) -> str:
         return f"<Session {self.state.value}, {len(self._cancels)} in flight>"
@@ -218,7 +195,7 @@ class Session:
 
         The limit applies to the session as a whole.
         """
-        if self._closing or self._pending_end is not None:
+        if self._end.closing or self._end.pending is not None:
             return 0
         return self._cancels.room
 
@@ -228,16 +205,13 @@ class Session:
 
         Pass it to `Lease.wanted` after each drain.
         """
-        if self._in_call or self._close_at <= self._now:
+        if self._in_call or self._end.close_at <= self._now:
             return 0
-        now, cancels, by_rest = self._now, self._cancels, 0
-        waiting = cancels.waiting.size
-        by_link = sum(
-            link.connection._frames.waiting_for_grant(now, waiting) for link in self._links.serving
-        )
+        now, cancels = self._now, self._cancels
+        count = self._sender.waiting_for_grant(now)
         if self._rest is not None:
-            by_rest = self._rest.waiting_for_grant(cancels, self._budget, now)
-        return min(waiting, max(by_link, by_rest))
+            count = max(count, self._rest.waiting_for_grant(cancels, self._budget, now))
+        return min(cancels.waiting.size, count)
 
     @property
     def config(self) -> SessionConfig:
@@ -284,8 +258,8 @@ class Session:
         self._in_call, self._now = True, now
         if known is not None:
             known.connection.receive(message, now)
-            self._collect(known)
-            self._end_if_done()
+            self._end.collect(known, now)
+            self._end.if_done(now)
         self._in_call = False
 
     def lost(
@@ -318,8 +292,8 @@ class Session:
                 for lane in self._links.lanes:
                     lane.redial.retry_after(now, retry_after)
             known.connection.lost(now, reason, ids)
-            self._collect(known)
-            self._end_if_done()
+            self._end.collect(known, now)
+            self._end.if_done(now)
         self._in_call = False
 
     def rest_replied(self, number: int, reply: tuple[int, str | bytes], now: float) -> None:
@@ -336,7 +310,7 @@ class Session:
         rest = self._check_rest(number)
         status, body = check_rest_reply(reply)
         self._in_call, self._now = True, now
-        self._rest_ended(rest.replied(number, status, body, self._budget, now))
+        self._end.rest_ended(rest.replied(number, status, body, self._budget, now), now)
         self._in_call = False
 
     def rest_failed(self, number: int, reason: str, now: float, *, unsent: bool = False) -> None:
@@ -350,10 +324,9 @@ class Session:
         """
         now = self._begin(now)
         rest = self._check_rest(number)
-        if not isinstance(unsent, bool):
-            raise ValidationError(f"unsent must be True or False; got {safe_repr(unsent)}")
+        check_unsent(unsent)
         self._in_call, self._now = True, now
-        self._rest_ended(rest.failed(number, reason, now, unsent=unsent))
+        self._end.rest_ended(rest.failed(number, reason, now, unsent=unsent), now)
         self._in_call = False
 
     def handle_timeout(self, now: float) -> None:
@@ -370,16 +343,14 @@ class Session:
                 why = f"no answer to the dial within {self._config.dial_timeout} s"
                 self._outputs.append(LinkHangup(code=NORMAL_CLOSURE, reason=why, link=link.number))
                 link.connection.lost(now, why)
-            self._collect(link)
+            self._end.collect(link, now)
         self._outcomes.expire(now)
-        self._expire_rest(now)
+        self._end.expire_rest(now)
         for lane in self._links.lanes:
             serving = lane.serving
             if serving is not None and lane.state is _UP and serving.rotate_at <= now:
                 self._links.leave(serving, now)
-        if self._close_at <= now and self._pending_end is None:
-            self._end(_ASKED)
-        self._end_if_done()
+        self._end.handle_timeout(now)
         self._in_call = False
 
     # --- commands ---
@@ -455,7 +426,7 @@ class Session:
         withdrawn = waiting is not None and waiting.sent_at is None
         if waiting is not None and withdrawn:
             self._outcomes.settle(waiting, waiting.unresolved(WhyUnresolved.WITHDRAWN, now))
-            self._end_if_done()
+            self._end.if_done(now)
         self._in_call = False
         return withdrawn
 
@@ -510,22 +481,7 @@ class Session:
         now = self._begin(now)
         check_closing(queued, within)
         self._in_call, self._now = True, now
-        again = self._closing or self._pending_end is not None
-        if self._pending_end is None and (again or queued == "drop"):
-            self._end(_ASKED, within=within)
-        if again:
-            for link in list(self._links.all.values()):
-                link.connection.close(now)
-                self._collect(link)
-            if self._rest is not None:
-                self._rest.closes_at = now
-                self._expire_rest(now)
-        elif queued == "send":
-            self._closing = True
-            self._close_at = after(
-                now, self._config.link.queue_timeout if within is None else within
-            )
-            self._end_if_done()
+        self._end.close(queued, within, now)
         self._in_call = False
 
     # --- outputs ---
@@ -570,7 +526,7 @@ class Session:
     ) -> LinkTransmit | RestCancel | Wait | None:
         """Return a frame or a request, or how long to wait; None if there may be a new output."""
         opens, sends = inf, None
-        if self._cancels.waiting.size and self._close_at > now:
+        if self._cancels.waiting.size and self._end.close_at > now:
             frame = self._sender.next(now, busy)
             if isinstance(frame, LinkTransmit):
                 return frame
@@ -592,7 +548,7 @@ class Session:
                 return LinkTransmit(output.text, (), output.secret, link=link.number)
             if not isinstance(output, Wait):
                 link.connection._outputs.appendleft(output)
-                self._collect(link)
+                self._end.collect(link, now)
                 return None
             if output.until is not None and output.until <= until:
                 until, wait = output.until, output
@@ -618,8 +574,8 @@ class Session:
                 until, timer = successor.dial_until, Timer.DIALLED
             if serving is not None and lane.state is _UP and serving.rotate_at < until:
                 until, timer = serving.rotate_at, Timer.ROTATION
-        if self._close_at < until and self._pending_end is None:
-            until, timer = self._close_at, Timer.DRAIN
+        if self._end.close_at < until and self._end.pending is None:
+            until, timer = self._end.close_at, Timer.DRAIN
         return until, timer
 
     # --- for `record` ---
@@ -635,18 +591,10 @@ class Session:
         """
         check_new(self._now)
         self._budget = budget(self._budget)
-        for lane in self._links.lanes:
-            lane.redial.wrap_jitter(jitter)
+        self._links.wrap_jitter(jitter)
         return self._codec, self._links.all.keys()
 
     # --- links ---
-
-    def _connect(self) -> Connection:
-        connection = Connection(self._config.link, self._codec, self._budget)
-        connection._ids = self._ids  # no batch may have the id of a cancel
-        connection._outcomes.answered = self._outcomes.answered
-        self._own.dialled(connection)
-        return connection
 
     def _begin(self, now: float) -> float:
         """Return the checked time of a call, and recover if the last call was interrupted.
@@ -660,17 +608,12 @@ class Session:
         return now
 
     def _dial(self, lane: Lane, now: float) -> Dial:
-        link = self._links.dial(lane, self._connect(), now)
+        connection = Connection(self._config.link, self._codec, self._budget)
+        connection._ids = self._ids  # no batch may have the id of a cancel
+        connection._outcomes.answered = self._outcomes.answered
+        self._own.dialled(connection)
+        link = self._links.dial(lane, connection, now)
         return Dial(link=link.number, stamp_refused=self._links.stamp_refused)
-
-    def _collect(self, link: Link) -> None:
-        """Handle the outputs of a link, which may end the session."""
-        ending = self._pending_end is not None
-        end = self._link_outputs.collect(link, self._now, ending=ending)
-        if end is not None:
-            self._end(end)
-        elif ending:
-            self._finish_if_over()
 
     # --- cancels ---
 
@@ -680,76 +623,17 @@ class Session:
         Raises: as `RestAttempts.check_number`; LocalProtocolError without `rest_after`.
         """
         if self._rest is None:
-            raise LocalProtocolError(
-                "the session asks nothing of REST: set SessionConfig.rest_after, or do not report a "
-                "request"
-            )
+            raise no_rest_error()
         self._rest.check_number(number)
         return self._rest
 
-    def _rest_ended(self, result: Outcome | LateReply | None) -> None:
-        """Handle what became of a REST request."""
-        if isinstance(result, LateReply):
-            self._outputs.append(result)
-        elif result is not None:
-            ending = self._pending_end is not None
-            self._outcomes.attempt(result, self._now, ending=ending)
-            self._end_if_done()
-            self._finish_if_over()
-
-    def _expire_rest(self, now: float) -> None:
-        if self._rest is not None:
-            self._outcomes.expire_rest(self._rest, now)
-            self._finish_if_over()
-
     def _check_open(self, what: Literal["cancels", "frames"]) -> None:
         """Raise LocalProtocolError if the session is closing or has ended."""
-        if self._closing or self._pending_end is not None:
+        if self._end.closing or self._end.pending is not None:
             state = "has ended" if self.state is _ENDED else "is closing"
             raise takes_no_more(f"the session {state}", what)
 
     # --- the end ---
-
-    def _end_if_done(self) -> None:
-        """End a closing session if no cancel is open; each link first sends its own frames."""
-        if self._closing and self._pending_end is None and not self._cancels:
-            left = self._close_at - self._now
-            self._end(_ASKED, "send" if left > 0 else "drop", left if left > 0 else None)
-
-    def _end(self, ended: Ended, queued: Queued = "drop", within: float | None = None) -> None:
-        """Settle what waits and close each link. The session ends with the last of them."""
-        self._pending_end = ended
-        self._links.clear_roles()
-        self._outcomes.settle_waiting(self._now)
-        self._finish_if_over()
-        if self._links.state is _ENDED:
-            return
-        seconds = self._config.link.drain_timeout if within is None else within
-        if self._rest is not None:
-            self._rest.closes_at = after(self._now, seconds)
-        for link in list(self._links.all.values()):
-            if link.connection.state is State.DRAINING and link.connection.in_flight:
-                # It was closed before: another `close` would end it at once.
-                link.connection._drain_within(self._now, seconds)
-            else:
-                link.connection.close(self._now, queued, inf if seconds is None else seconds)
-                self._collect(link)
-        if self._links.state is not _ENDED:
-            self._links.move(SessionStep.CLOSING)
-
-    def _finish_if_over(self) -> None:
-        """End a session that is ending if no link is left and no REST request is out."""
-        ended = self._pending_end
-        if (
-            ended is not None
-            and self._links.state is not _ENDED
-            and not self._links.all
-            and not (self._rest is not None and self._rest.out)
-        ):
-            self._outputs.append(ended)
-            if self._rest is not None:
-                self._rest.clear()
-            self._links.move(ended.why)
 
     def _recover(self) -> None:
         """End the session after an interrupted call, of which any part may have been done.
@@ -758,32 +642,5 @@ class Session:
         session. If this is interrupted too, the next call repeats it.
         """
         if self._links.state is not _ENDED:
-            self._outcomes.settle_interrupted(self._now)
-            for output in [output for output in self._outputs if self._is_final(output)]:
-                self._outputs.remove(output)
-            why = WhyClosed.INTERRUPTED
-            for link in self._links.all:
-                self._outputs.append(
-                    LinkHangup(code=NORMAL_CLOSURE, reason=why.value, abort=True, link=link)
-                )
-                self._outputs.append(LinkClosed(link=link, why=why, detail=""))
-            self._pending_end = Ended(why=WhyEnded.INTERRUPTED, detail="", code=None)
-            self._outputs.append(self._pending_end)
-            self._links.clear_roles()
-            self._links.all.clear()
-            self._cancels.clear()
-            if self._rest is not None:
-                self._rest.clear()
-            self._links.move(WhyEnded.INTERRUPTED)
+            self._end.interrupted(self._now)
         self._in_call = False
-
-    def _is_final(self, output: SessionOutput) -> bool:
-        """Return whether `_recover` must drop this output because it appends its own: `Ended`, or
-        the hangup or close of a link that is still open.
-        """
-        return isinstance(output, Ended) or (
-            isinstance(output, LinkHangup | LinkClosed) and output.link in self._links.all
-        )
-
-
-_ASKED = Ended(why=WhyEnded.ASKED, detail="", code=None)

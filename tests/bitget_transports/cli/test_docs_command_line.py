@@ -15,8 +15,8 @@ from bitget_proto import CancelOrder
 from bitget_proto.testing import ScriptedExchange
 from bitget_transports.cli._arguments import parser
 from bitget_transports.cli._exit_codes import Exit
+from bitget_transports.cli._outcome_rows import STATES
 from bitget_transports.cli._profiles import _CHECKS, apply
-from bitget_transports.cli._results import _STATES
 from bitget_transports.exchange import exchange_in_thread
 
 from .running import Shell
@@ -79,7 +79,7 @@ def test_every_exit_code_and_state_is_on_the_page() -> None:
     assert set(re.findall(r"^\| ([a-z ]+) \|", section("orders"), re.MULTILINE)) - {
         "option",
         "state",
-    } == set(_STATES)
+    } == set(STATES)
 
 
 def test_the_profiles_of_the_page_are_valid(tmp_path: Path) -> None:

@@ -20,7 +20,6 @@ import attrs
 
 from bitget_proto import (
     Budget,
-    CallerError,
     Closed,
     Config,
     Dial,
@@ -31,7 +30,6 @@ from bitget_proto import (
     Policy,
     Ready,
     RestCancel,
-    SignedLogin,
     Transmit,
     Unresolved,
     Up,
@@ -47,12 +45,12 @@ from .address_race import Address, AddressBook
 from .checks import safe_repr
 from .clock import clock
 from .confirmer import Confirmer
-from .connect_errors import clock_failed
-from .errors import SKEW_NOTICED, ConnectFailed, UpgradeRefused
+from .errors import ConnectFailed, UpgradeRefused
 from .first_login import FirstLogin
 from .http_refusal import http_date
 from .limits import Limits
 from .log import ChannelLog
+from .login_time import LoginTime
 from .outcome_router import OutcomeRouter, Waiter
 from .reporter import Observe, Reporter
 from .rest_cancels import Report, RestCancels
@@ -127,6 +125,7 @@ class Driver(ABC):
         self.addresses = AddressBook()
         self.max_message = config.max_message
         self.first_login = FirstLogin(account.target, self.limits)
+        self.login_time = LoginTime(account, self.first_login, self.log, self.router.dispatch)
         # Seconds within which a login must be accepted. A connection has limits of its own.
         self.up_timeout = None if isinstance(core, SingleLink) else self.limits.up_timeout
         self.until = inf
@@ -145,27 +144,15 @@ class Driver(ABC):
         """Finds out what became of orders, after `follow_orders`."""
         self.rest: RestCancels | None = None
         """The cancels that go by REST, with `SessionConfig.rest_after`."""
-        self._use_exchange_time = False
-        """Whether the exchange has refused a timestamp of the wall clock. From then on the
-        exchange's own time is used.
-        """
-        self._reference: tuple[float, float] | None = None
-        """The exchange's time when it was read last, and when that was on the clock of the
-        transports.
-        """
         self._held: set[int] = set()
         """The links whose login waits for the exchange's time."""
-        self._time_asked = False
-        """Whether REST was asked for the exchange's time."""
-        self._clock_failed = False
-        """Whether the wall clock failed when it was read last. Nothing is dialled until it works."""
 
     def follow_orders(self, confirmer: Confirmer) -> None:
         """Subscribe to changes of the account's orders, and find out what becomes of them."""
         self.confirmer = confirmer
         confirmer.report = self.router.report
-        confirmer.exchange_time = self.corrected_time
-        confirmer.stamp_refused = self._stamp_refused
+        confirmer.exchange_time = self.login_time.corrected
+        confirmer.stamp_refused = self.login_time.stamp_refused
         self._core.subscribe_orders(self.now())
 
     # --- implemented by each transport ---
@@ -196,16 +183,15 @@ class Driver(ABC):
         if number not in self._links:
             return
         theirs = http_date(date)
-        if theirs is not None:
-            self._reference = theirs, self.now()
-        if self._must_ask_time(theirs):
+        self.login_time.handshake(theirs)
+        if self.confirmer is not None and self.login_time.must_ask(theirs):
             self._held.add(number)
             self.router.wake_listeners()
         else:
             self._log_in(number)
 
     def _log_in(self, number: int) -> None:
-        login = self._sign(self._exchange_time())
+        login = self.login_time.sign(self.login_time.exchange_time())
         if login is None:
             link = self._links[number]
             try:
@@ -313,47 +299,10 @@ class Driver(ABC):
         """REST has given the exchange's time, and when that was on the clock of the transports; or
         None. The links that wait log in.
         """
-        self._time_asked = True
-        if answer is not None:
-            self._reference = answer
-            self._use_exchange_time = self._is_skewed(self._exchange_time())
+        self.login_time.answered(answer)
         held, self._held = self._held, set()
         for number in held & self._links.keys():
             self._log_in(number)
-
-    def _must_ask_time(self, theirs: float | None) -> bool:
-        """Return whether REST is to be asked before the first login, since it would probably be
-        refused.
-        """
-        return (
-            self.confirmer is not None
-            and not self._time_asked
-            and not self.first_login.accepted
-            and (self._use_exchange_time or theirs is None or self._is_skewed(theirs))
-        )
-
-    def _is_skewed(self, theirs: float | None) -> bool:
-        now = self.account.sign_now()
-        return (
-            theirs is not None
-            and not isinstance(now, CallerError)
-            and abs(now[0] - theirs) >= SKEW_NOTICED
-        )
-
-    def _exchange_time(self) -> float | None:
-        """Return the exchange's time now; None if it was never read."""
-        if self._reference is None:
-            return None
-        theirs, at = self._reference
-        return theirs + self.now() - at
-
-    def corrected_time(self) -> float | None:
-        """Return the exchange's time if it is used in place of the wall clock."""
-        return self._exchange_time() if self._use_exchange_time else None
-
-    def _stamp_refused(self) -> None:
-        """The exchange has refused a timestamp of the wall clock."""
-        self._use_exchange_time = True
 
     # --- many at once ---
 
@@ -400,8 +349,9 @@ class Driver(ABC):
                 elif isinstance(output, RestCancel):
                     self.send_rest(output)
                 elif isinstance(output, Dial):
-                    self._use_exchange_time = self._use_exchange_time or output.stamp_refused
-                    if self._clock_failed and not self._use_exchange_time and not self._sign(None):
+                    if output.stamp_refused:
+                        self.login_time.stamp_refused()
+                    if self.login_time.fails():
                         core.lost(output.link, now, str(self.first_login.dial_failure))
                     else:
                         self.log.dialling(output.link)
@@ -442,27 +392,6 @@ class Driver(ABC):
         link = self._links.get(number)
         if link is not None and link.address is not None:
             self.addresses.served(link.address)
-
-    def _sign(self, theirs: float | None) -> SignedLogin | None:
-        """Return a login that is signed for now, where `theirs` is the exchange's time if known.
-
-        If the wall clock fails, report that and return None, unless the exchange's time is used.
-        """
-        now, first = self.account.sign_now(), self.first_login
-        self._clock_failed, first.skew = isinstance(now, CallerError), None
-        if isinstance(now, CallerError):
-            first.dial_failure = ConnectFailed(clock_failed(now))
-            first.dial_failure.__cause__ = now.error
-            self.router.dispatch(now)
-            login = None
-        else:
-            time, login = now
-            if theirs is not None:
-                first.skew = time - theirs
-                self.log.skewed(first.skew)
-        return (
-            self.account.sign(theirs) if self._use_exchange_time and theirs is not None else login
-        )
 
     def is_up(self) -> bool:
         """As `FirstLogin.check`."""

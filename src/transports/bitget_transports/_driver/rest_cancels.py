@@ -18,6 +18,7 @@ import attrs
 from bitget_proto import RestCancel, Session, ValidationError
 
 from .account import Account
+from .login_time import LoginTime
 from .rest import never_left
 
 AT_ONCE = 8
@@ -40,7 +41,8 @@ class RestDriver(Protocol):
 
     account: Account
 
-    def corrected_time(self) -> float | None: ...
+    @property
+    def login_time(self) -> LoginTime: ...
 
     def rest_not_sent(self, cancel: RestCancel, reason: str) -> None: ...
     def rest_ended(self, report: Report) -> None: ...
@@ -104,7 +106,7 @@ class RestCancels:
         Raises: RestFailed if the wall clock fails.
         """
         account = self._driver.account
-        asked.headers = account.sign_rest(cancel.request, self._driver.corrected_time())
+        asked.headers = account.sign_rest(cancel.request, self._driver.login_time.corrected())
         return asked.headers
 
     def drop(self, cancel: RestCancel) -> None:

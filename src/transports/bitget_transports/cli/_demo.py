@@ -23,8 +23,8 @@ from ._carriers import Carrier, Job, carry, installed
 from ._exit_codes import Exit, Failure, missing_extra
 from ._ledger import Ledger, percentile
 from ._order_list import name_of
+from ._outcome_rows import state_of
 from ._proof import contradictions, false_states, received
-from ._results import state_of
 from ._screen import Column, Screen
 from ._stop import Stop
 

@@ -15,22 +15,16 @@ from collections.abc import Iterator
 from rich.progress import Progress, TaskID
 
 from bitget_proto import (
-    Accepted,
-    Cancelled,
     Closed,
     CodeClass,
     Down,
     Ended,
     ExchangeError,
-    Filled,
     Final,
     GoingAway,
     LateReply,
-    NotFound,
     Outcome,
     Rejected,
-    StillOpen,
-    Unknown,
     Unresolved,
     Up,
     WhyClosed,
@@ -40,9 +34,22 @@ from bitget_proto.explain import ASK_FOR_ACCESS, NEVER_ANSWERED, quoted
 
 from .. import ChannelEvent
 from ._exit_codes import Exit
-from ._ledger import Ledger, latency_of, percentile
+from ._ledger import Ledger, percentile
 from ._order_list import name_of
-from ._screen import Column, OutputLost, Screen
+from ._outcome_rows import (
+    ATTEMPTS_COLUMN,
+    COLUMNS,
+    NOT_LOOKED_UP,
+    NOT_SENT,
+    STATE_COLUMN,
+    STATES,
+    as_fields,
+    final_fields,
+    row_of,
+    state_of,
+    word_of,
+)
+from ._screen import OutputLost, Screen
 from ._stop import Stop
 
 _WHAT_TO_DO = {
@@ -59,46 +66,12 @@ _WHAT_TO_DO = {
 }
 """The advice for each class of rejections."""
 
-_NOT_SENT = "unresolved, not sent"
-_STYLES = {
-    "accepted": "green",
-    "rejected": "yellow",
-    "unresolved, sent": "red",
-    _NOT_SENT: "magenta",
-}
-"""The colour of each outcome, as in the demo."""
-
-_NOT_LOOKED_UP = "not looked up"
-_STATES = {
-    "cancelled": "green",
-    "filled first": "yellow",
-    "still open": "red",
-    "not found": "red",
-    "unknown": "red",
-    _NOT_LOOKED_UP: "magenta",
-}
-"""What became of an order, and its colour."""
-
 _ABOUT_STATES = {
     "still open": "open when it was looked up after the cancel: cancel it again",
     "not found": "the exchange has no such order: check the ids, --instrument and --inst-type",
     "unknown": "nothing shows what became of it: look it up before you act",
 }
 """The advice for each state that needs some."""
-
-_COLUMNS = (
-    Column("instrument"),
-    Column("order"),
-    Column("outcome", wraps=True, styles=_STYLES),
-    Column("state", wraps=True, styles=_STATES),
-    Column("attempts", number=True),
-    Column("detail", wraps=True),
-    Column("ms", number=True),
-)
-_STATE = 3
-"""The place of the column that is shown only with `--confirm`."""
-_ATTEMPTS = 4
-"""The place of the column that is shown only if a cancel had several attempts."""
 
 
 class Results:
@@ -260,17 +233,17 @@ class Results:
         ledger = self.ledger
         place = {order: index for index, order in enumerate(ledger.asked)}
         shown = sorted(
-            (o for o in ledger.outcomes if not self._remaining or _word(o) != _NOT_SENT),
-            key=lambda outcome: (_word(outcome) != _NOT_SENT, place.get(outcome.order, 0)),
+            (o for o in ledger.outcomes if not self._remaining or word_of(o) != NOT_SENT),
+            key=lambda outcome: (word_of(outcome) != NOT_SENT, place.get(outcome.order, 0)),
         )
         several = any(ledger.attempts(outcome) > 1 for outcome in shown)
         rows = (
-            _row(outcome, ledger.attempts(outcome), ledger.finals.get(outcome.order))
+            row_of(outcome, ledger.attempts(outcome), ledger.finals.get(outcome.order))
             for outcome in shown
         )
-        hidden = {_STATE: not self._confirm, _ATTEMPTS: not several}
-        kept = [n for n in range(len(_COLUMNS)) if not hidden.get(n)]
-        self._screen.table([_COLUMNS[n] for n in kept], ([row[n] for n in kept] for row in rows))
+        hidden = {STATE_COLUMN: not self._confirm, ATTEMPTS_COLUMN: not several}
+        kept = [n for n in range(len(COLUMNS)) if not hidden.get(n)]
+        self._screen.table([COLUMNS[n] for n in kept], ([row[n] for n in kept] for row in rows))
 
     def _code(self) -> Exit:
         ledger = self.ledger
@@ -278,7 +251,7 @@ class Results:
             return self._stop.why
         if self._confirm:
             states = self._states().keys()
-            if ledger.missing or states & {"unknown", _NOT_LOOKED_UP}:
+            if ledger.missing or states & {"unknown", NOT_LOOKED_UP}:
                 return Exit.UNRESOLVED
             return Exit.REJECTED if states & {"still open", "not found"} else Exit.DONE
         if ledger.unresolved or ledger.missing:
@@ -289,7 +262,7 @@ class Results:
         """Return how many orders are in each state, with those of cancels that were never sent."""
         ledger = self.ledger
         counts = Counter(state_of(ledger.finals.get(order)) for order in ledger.asked)
-        return Counter({state: counts[state] for state in _STATES if counts[state]})
+        return Counter({state: counts[state] for state in STATES if counts[state]})
 
     def _refusals(self) -> Iterator[CodeClass]:
         """Yield the classes of the refusals that need advice: not of those that a look-up settled."""
@@ -351,135 +324,3 @@ def _all_answered(ledger: Ledger) -> bool:
 def count(number: int, word: str) -> str:
     """Return a number and a noun, with a plural s unless the number is 1."""
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
-
-
-def _word(outcome: Outcome) -> str:
-    match outcome:
-        case Accepted():
-            return "accepted"
-        case Rejected():
-            return "rejected"
-        case Unresolved(sent=sent):
-            return "unresolved, sent" if sent else _NOT_SENT
-
-
-def state_of(final: Final | None) -> str:
-    """Return the word for what became of an order; None if it was not looked up."""
-    match final:
-        case Cancelled():
-            return "cancelled"
-        case Filled():
-            return "filled first"
-        case StillOpen():
-            return "still open"
-        case NotFound():
-            return "not found"
-        case Unknown():
-            return "unknown"
-        case None:
-            return _NOT_LOOKED_UP
-
-
-def _about(final: Final | None) -> str:
-    """Return what was filled, or why nothing is known."""
-    match final:
-        case Unknown(why=why, detail=detail):
-            return f"{why.value}: {quoted(detail)}" if detail else why.value
-        case Cancelled() | Filled() | StillOpen() if final.filled:
-            price = "" if final.average_price is None else f" at {final.average_price}"
-            return f"{final.filled} filled{price}"
-        case _:
-            return ""
-
-
-def _row(outcome: Outcome, attempts: int, final: Final | None) -> tuple[str, ...]:
-    order = outcome.order
-    named = order.order_id if order.order_id is not None else f"client {order.client_oid}"
-    latency = latency_of(outcome)
-    detail = ""
-    match outcome:
-        case Accepted():
-            pass
-        case Rejected(code=code, code_class=code_class, message=message):
-            detail = f"{code_class.value}: {code} {quoted(message)}"
-        case Unresolved(why=why, code=code, message=message):
-            detail = why.value if code is None else f"{why.value}: {code} {quoted(message or '')}"
-    if detail and attempts > (outcome.sent_at is not None):
-        detail += "; an earlier attempt may have cancelled it"
-    return (
-        order.inst_id or "",
-        named or "",
-        _word(outcome),
-        state_of(final),
-        str(attempts),
-        "; ".join(filter(None, (detail, _about(final)))),
-        "" if latency is None else f"{latency * 1000:.0f}",
-    )
-
-
-def as_fields(outcome: Outcome, attempts: int) -> dict[str, object]:
-    """Return an outcome as plain data. Unknown values are None.
-
-    `attempts` is how many, with those of earlier runs, may have reached the exchange.
-    """
-    order, latency = outcome.order, latency_of(outcome)
-    fields: dict[str, object] = {
-        "outcome": type(outcome).__name__.lower(),
-        "inst_type": None if order.inst_type is None else order.inst_type.value,
-        "inst_id": order.inst_id,
-        "order_id": order.order_id,
-        "client_oid": order.client_oid,
-        "request_id": outcome.id,
-        "latency_ms": None if latency is None else round(latency * 1000, 3),
-        "sent": outcome.sent_at is not None,
-        "attempts": attempts,
-        "code": None,
-        "code_class": None,
-        "message": None,
-        "why": None,
-        "exchange_ts": None,
-    }
-    match outcome:
-        case Accepted(exchange_ts=exchange_ts):
-            fields["exchange_ts"] = exchange_ts
-        case Rejected(code=code, code_class=code_class, message=message, exchange_ts=exchange_ts):
-            fields |= {
-                "code": code,
-                "code_class": code_class.value,
-                "message": message,
-                "exchange_ts": exchange_ts,
-            }
-        case Unresolved(sent=sent, why=why, code=code, message=message):
-            fields |= {"sent": sent, "why": why.value, "code": code, "message": message}
-    return fields
-
-
-def final_fields(final: Final) -> dict[str, object]:
-    """Return what became of an order as plain data. Unknown values are None; amounts are texts."""
-    order = final.outcome.order
-    fields: dict[str, object] = {
-        "state": state_of(final),
-        "inst_type": None if order.inst_type is None else order.inst_type.value,
-        "inst_id": order.inst_id,
-        "order_id": final.order_id or order.order_id,
-        "client_oid": final.client_oid or order.client_oid,
-        "request_id": final.outcome.id,
-        "evidence": None if final.evidence is None else final.evidence.value,
-        "filled": None,
-        "average_price": None,
-        "reason": None,
-        "why": None,
-        "detail": None,
-    }
-    if not isinstance(final, NotFound):
-        fields["filled"] = None if final.filled is None else str(final.filled)
-    if isinstance(final, (Cancelled, Filled, StillOpen)) and final.average_price is not None:
-        fields["average_price"] = str(final.average_price)
-    match final:
-        case Cancelled(reason=reason):
-            fields["reason"] = reason
-        case Unknown(why=why, detail=detail):
-            fields |= {"why": why.value, "detail": detail}
-        case _:
-            pass
-    return fields
