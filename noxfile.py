@@ -80,12 +80,14 @@ def package(session: nox.Session) -> None:
 
 @nox.session
 def slow(session: nox.Session) -> None:
-    """What the quick tests leave out: slow tests, the libraries of others, bad days, and the examples."""
+    """What the quick tests leave out: slow tests, the libraries of others, bad days, and the examples.
+
+    `nox -s slow -- --ignore=tests/bitget_proto` leaves the slow tests of the core to `.ci/run`.
+    """
     install(session, "-e", ".[test]", "--group", "bench", "--group", "examples")
     others = ("tests/examples", "tests/bitget_transports/test_byo.py", "tests/test_benchmarks.py")
     session.run("pytest", "-n", "4", "-q", *others)
-    # Those of the conformance kit run once, with the coverage of the core: see `.ci/run`.
-    session.run("pytest", "-n", "4", "-q", "-m", "slow", "--ignore=tests/bitget_proto/testing")
+    session.run("pytest", "-n", "4", "-q", "-m", "slow", *session.posargs)
     session.run("python", "-W", "error", "-m", "tests.chaos.days")
     for example in sorted(Path("examples").glob("*.py")):
         if example.stem == "on_glib":  # has a session of its own

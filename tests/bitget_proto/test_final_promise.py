@@ -53,6 +53,7 @@ from bitget_proto import (
     RestCodec,
     Session,
     SessionConfig,
+    State,
     StillOpen,
     Subscribed,
     Timer,
@@ -184,6 +185,8 @@ class Careless(ScriptedExchange):
     def _push(self, placed: BookOrder, by: ScriptedLink | None, now: float) -> None:
         lost = 1.0 if self.plan.dead else self.plan.push_lost
         for link in self.links:
+            if link.state is not State.READY:
+                continue
             for text in link._channels.pushes(placed, int(self.wall_clock(now) * 1000)):
                 if self.random.random() < lost:
                     visited["push", "lost"] += 1

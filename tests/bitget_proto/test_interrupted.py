@@ -403,6 +403,7 @@ def tears(conn: Connection) -> bool:
     return conn._in_call and conn.state is not State.CLOSED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", CALLS)
 def test_an_interrupt_at_any_line_leaves_one_true_outcome_per_cancel(what: str) -> None:
     make, call = CALLS[what]
@@ -428,6 +429,7 @@ def test_an_interrupt_at_any_line_leaves_one_true_outcome_per_cancel(what: str) 
     assert (torn > 0) is (what not in UNTORN)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", [what for what in CALLS if what not in UNTORN])
 def test_a_second_interrupt_during_recovery_changes_nothing(what: str) -> None:
     make, call = CALLS[what]

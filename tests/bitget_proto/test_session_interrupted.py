@@ -608,6 +608,7 @@ def carry_on(world: World, *, torn: bool) -> bool:
     return ended
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CALLS)
 def test_after_an_interruption_at_any_line_each_cancel_has_one_outcome(name: str) -> None:
     begin, call = CALLS[name]

@@ -6,7 +6,7 @@ import pytest
 
 from .colours import Flavour
 
-REPEATED = (Flavour.UVLOOP, Flavour.PICOWS_UVLOOP, Flavour.ANYIO_TRIO)
+REPEATED = (Flavour.UVLOOP, Flavour.PICOWS, Flavour.PICOWS_UVLOOP, Flavour.ANYIO_TRIO)
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest deselects slow tests

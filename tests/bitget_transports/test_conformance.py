@@ -19,7 +19,7 @@ LONG = ("pace", "10,000 messages with a deadline due")
 
 test_asyncio = scenarios(conformance.asyncio, patience=BUSY)
 test_uvloop = pytest.mark.slow(scenarios(conformance.uvloop, patience=BUSY, without=LONG))
-test_picows = scenarios(conformance.picows, patience=BUSY, without=LONG)
+test_picows = pytest.mark.slow(scenarios(conformance.picows, patience=BUSY, without=LONG))
 test_anyio_on_asyncio = scenarios(conformance.anyio, patience=BUSY, without=LONG)
 test_anyio_on_trio = pytest.mark.slow(scenarios(conformance.trio, patience=BUSY))
 test_blocking = scenarios(conformance.blocking, patience=BUSY)

@@ -523,6 +523,7 @@ class Alarm:
             raise TimeoutError("alarm")
 
 
+@pytest.mark.slow
 def test_random_alarms_repeat_no_cancel_and_are_all_raised() -> None:
     remaining = orders(_ALARMS)
     came_out = 0

@@ -132,6 +132,7 @@ def turns(monkeypatch: pytest.MonkeyPatch) -> Turns:
     return counted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flavour", Flavour)
 @pytest.mark.parametrize("flood", FLOODS)
 def test_a_flood_is_processed_in_bounded_turns(flavour: Flavour, flood: str, turns: Turns) -> None:

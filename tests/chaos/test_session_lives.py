@@ -391,6 +391,7 @@ def test_no_promise_of_a_session_is_broken_and_all_cases_occur() -> None:
     assert {name for name in wanted if not visits[name]} == set()
 
 
+@pytest.mark.slow
 def test_no_promise_of_a_connection_is_broken() -> None:
     visits: Counter[str] = Counter()
     assert run_many(RUNS, SEED, visits, session=False) == []
