@@ -67,7 +67,7 @@ from bitget_proto import (
     WhyUnresolved,
 )
 from bitget_proto._machine.arguments import Queued
-from bitget_proto._machine.links import Lane
+from bitget_proto._machine.links import Lane, Links
 from bitget_proto._machine.session_states import SESSION_TRANSITIONS, SessionCause
 from bitget_proto.testing import Act, ExchangeConfig, Fault, ScriptedExchange, SessionPair
 from bitget_proto.testing._exchange.logins import Refusal
@@ -140,6 +140,16 @@ class Moody(ScriptedExchange):
         return Refusal(*self.moods.popleft()) if self.moods else super()._refusal(login, now)
 
 
+class WatchedLinks(Links):
+    """The links of a session, whose changes of state are counted."""
+
+    __slots__ = ()
+
+    def move(self, cause: SessionCause, lane: Lane | None = None) -> None:
+        visited[self.state, cause] += 1
+        super().move(cause, lane)
+
+
 class Watched(Session):
     """A `Session` whose turns are counted, and whose promise is kept account of."""
 
@@ -154,10 +164,7 @@ class Watched(Session):
         self.spoke: list[tuple[float, SessionOutput]] = []
         self.up: tuple[int, float] | None = None
         self.down_since: float | None = None
-
-    def _move(self, cause: SessionCause, lane: Lane | None = None) -> None:
-        visited[self.state, cause] += 1
-        super()._move(cause, lane)
+        self._links.__class__ = WatchedLinks
 
     def cancel(
         self,
@@ -298,7 +305,7 @@ class Watched(Session):
             visited[policy, outcome.sent, outcome.why] += 1
             if not outcome.sent:
                 assert outcome.why is not WhyUnresolved.UNSURE
-                ending = self._pending_end is not None
+                ending = self._end.pending is not None
                 assert outcome.why is not WhyUnresolved.LOST or ending, (
                     "what never left goes to the next link"
                 )

@@ -130,8 +130,7 @@ class SessionEnd:
         self.pending = ended
         self._links.clear_roles()
         self._outcomes.settle_waiting(now)
-        self._finish_if_over()
-        if self._links.state is SessionState.ENDED:
+        if self._finish_if_over():
             return
         seconds = self._config.drain_timeout if within is None else within
         if self._rest is not None:
@@ -146,8 +145,11 @@ class SessionEnd:
         if self._links.state is not SessionState.ENDED:
             self._links.move(SessionStep.CLOSING)
 
-    def _finish_if_over(self) -> None:
-        """End a session that is ending if no link is left and no REST request is out."""
+    def _finish_if_over(self) -> bool:
+        """End a session that is ending if no link is left and no REST request is out.
+
+        Return whether this has ended it.
+        """
         ended = self.pending
         if (
             ended is not None
@@ -159,6 +161,8 @@ class SessionEnd:
             if self._rest is not None:
                 self._rest.clear()
             self._links.move(ended.why)
+            return True
+        return False
 
     def interrupted(self, now: float) -> None:
         """End after an interrupted call.

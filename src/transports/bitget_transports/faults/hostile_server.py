@@ -28,6 +28,35 @@ from bitget_proto.testing.framing import BINARY, CLOSE, PONG, TEXT, frame_head
 
 from ._victim import TICK, After, Ended, Victim
 
+__all__ = [
+    "After",
+    "Behaviour",
+    "HostileServer",
+    "Victim",
+    "bad_frame",
+    "binary",
+    "close",
+    "end_of_stream",
+    "endless_head",
+    "endless_message",
+    "flood",
+    "half_frame",
+    "half_frame_then_end",
+    "half_head",
+    "hang_up_at_once",
+    "huge_message",
+    "mute",
+    "no_utf8",
+    "not_http",
+    "refuse",
+    "refuse_slowly",
+    "reset",
+    "silence",
+    "stop_reading",
+    "stray_pong",
+    "wrong_accept",
+]
+
 Behaviour: TypeAlias = Callable[[Victim], None]
 """Handles one connection, which is closed when the function returns."""
 
