@@ -11,6 +11,7 @@ limit. `python ccxt_look_ups.py` cancels an order at the embedded exchange and c
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 from urllib.parse import parse_qsl
 
 import ccxt.async_support as ccxt
@@ -46,9 +47,11 @@ def rest_of(
     return send
 
 
-def client_for(origin: str, key: Credentials) -> ccxt.bitget:
+def client_for(origin: str, key: Credentials) -> Any:
     """Return a client of the exchange at this origin: the embedded one, or a proxy of yours."""
-    client = ccxt.bitget({"apiKey": key.api_key, "secret": key.secret, "password": key.passphrase})
+    client: Any = ccxt.bitget(
+        {"apiKey": key.api_key, "secret": key.secret, "password": key.passphrase}
+    )
     client.urls["api"] = dict.fromkeys(client.urls["api"], origin)
     return client
 
