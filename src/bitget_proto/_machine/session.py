@@ -316,9 +316,10 @@ class Session:
     def rest_failed(self, number: int, reason: str, now: float, *, unsent: bool = False) -> None:
         """Handle that the `RestCancel` with this number got no answer. Then drain `poll`.
 
-        `reason` is text for people; it becomes the outcome's `hint`. With `unsent`, you are certain
-        that not one byte of the request was sent, as when no connection could be opened: the cancel
-        is queued again. Otherwise it is `Unresolved(sent=True)` with UNSURE, under either policy.
+        With `unsent`, you are certain that not one byte of the request was sent, as when no
+        connection could be opened: the cancel is queued again. Otherwise it is
+        `Unresolved(sent=True)` with UNSURE, under either policy, and its `hint` contains `reason`,
+        a text for people.
 
         Raises: as `rest_replied`; ValidationError if `unsent` is not True or False.
         """
