@@ -596,6 +596,8 @@ COMMANDS: list[tuple[Callable[[list[str]], int], str]] = [
     (command, "orders --instrument BTCUSDT x"),
     (command, "orders --instrument BTCUSDT --file attempts.csv"),
     (command, "orders --instrument BTCUSDT --file left.jsonl"),
+    (command, "orders --instrument BTCUSDT --file none.jsonl"),
+    (command, "orders --instrument BTCUSDT --inst-type MARGIN 1"),
     (command, "orders --instrument BTCUSDT --file refused.json"),
     (command, "orders --instrument BTCUSDT --timeout 0 1"),
     (command, "orders --instrument BTCUSDT --dry-run --record new.jsonl 1"),
@@ -615,6 +617,7 @@ COMMANDS: list[tuple[Callable[[list[str]], int], str]] = [
     (command, "orders --instrument BTCUSDT --credentials keys.toml --url ws://127.0.0.1:1 1"),
     (command, "all"),
     (command, "all --instrument BTC/USDT"),
+    (command, "all --instrument BTCUSDT --inst-type MARGIN"),
     (command, "all --instrument BTCUSDT --credentials keys.toml"),
     (command, "orders --profile desk --instrument BTCUSDT 1"),
     (command, "orders --profile desk --config latin.toml --instrument BTCUSDT 1"),
@@ -645,7 +648,7 @@ PROGRAMS: dict[Callable[[list[str]], int], str] = {
 }  # fmt: skip
 FILES = {
     "open.toml": b"", "ca.pem": b"", "there.jsonl": b"{}\n", "latin.toml": b"\xff", "long.txt": b"x" * 70_000,
-    "attempts.csv": b"order_id,attempts\n1,x\n", "left.jsonl": b'{"order_id":"1","attempts":1}\n',
+    "attempts.csv": b"order_id,attempts\n1,x\n", "none.jsonl": b"", "left.jsonl": b'{"order_id":"1","attempts":1}\n',
     "refused.json": b'{"code":"40009","msg":"sign signature error","data":null}',
     "half.toml": b'api_key = "k"\n', "broken.toml": b'api_key = "k"\nsecret = k\n',
     "desk.toml": b'[typo]\nacount = "unified"\n[wrong]\naccount = "v3"\n[named]\nsecret_env = "hush"\n'

@@ -68,7 +68,7 @@ def test_after_ctrl_c_the_same_command_goes_on(shell: Shell, tmp_path: Path) -> 
     assert safe | maybe == set(ids) - {"1", "2"}
     assert not safe & {act.order.order_id for act in exchange.log}
     assert stat.S_IMODE(left.stat().st_mode) == 0o600
-    assert f"{len(safe)} not sent, {len(maybe)} that may have taken effect" in ran.err
+    assert f"{len(safe)} safe to send, {len(maybe)} that may have taken effect" in ran.err
 
     later = ScriptedExchange(spot(*safe), credentials=KEY)
     with exchange_in_thread(later) as server:

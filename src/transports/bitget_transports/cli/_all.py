@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from bitget_proto import CancelOrder, Codec, InstType, OpenOrders, ValidationError
+from bitget_proto import CancelOrder, Codec, Dialect, InstType, OpenOrders, ValidationError
 from bitget_proto.explain import at_a_shell, quoted
 
 from .. import RestFailed
@@ -23,7 +23,7 @@ from .._driver.url import Target
 from ._carriers import has_rest
 from ._exit_codes import Exit, Failure, missing_extra
 from ._ledger import Ledger
-from ._order_list import line_of
+from ._order_list import MARGIN_IS_UNIFIED, line_of
 from ._orders import Login, cancel, for_shell, login_of
 from ._remaining import check_not_lost
 from ._results import count
@@ -72,7 +72,8 @@ def _check(inst_id: str, line: InstType | None, codec: Codec) -> None:
     try:
         codec.check_order(CancelOrder(inst_id, order_id="1", inst_type=line))
     except ValidationError as error:
-        raise Failure(at_a_shell(str(error))) from None
+        margin = line is InstType.MARGIN and codec.dialect is Dialect.CLASSIC
+        raise Failure(MARGIN_IS_UNIFIED if margin else at_a_shell(str(error))) from None
 
 
 def _open_orders(

@@ -17,7 +17,7 @@ from bitget_proto import Dialect, Engine, InstType, __version__
 from bitget_proto.explain import printable
 
 from ._carriers import Carrier
-from ._exit_codes import EXIT_CODES
+from ._exit_codes import ALL_EXIT_CODES, EXIT_CODES
 from ._guard import GUARD_EXAMPLES, GUARD_HELP, add_arguments
 from ._help import (
     ALL_EXAMPLES,
@@ -160,7 +160,7 @@ def parser() -> argparse.ArgumentParser:
     everything = commands.add_parser(
         "all", parents=[debug, profile], help="cancel all open orders of an instrument",
         description=ALL_HELP, formatter_class=Formatter,
-        epilog=f"{KEYS_HELP}\n{PROFILES_HELP}\n{EXIT_CODES}\n{ALL_EXAMPLES}",
+        epilog=f"{KEYS_HELP}\n{PROFILES_HELP}\n{ALL_EXIT_CODES}\n{ALL_EXAMPLES}",
     )  # fmt: skip
     _add_instrument(everything, required=True)
     _add_cancelling(everything)

@@ -63,6 +63,10 @@ exit codes with --confirm, where they are about the orders:
   3    what became of some orders is unknown, or their cancel was not sent
 """
 
+ALL_EXIT_CODES: Final = EXIT_CODES.replace(
+    "keys are invalid; nothing", "keys are invalid, or the answer was not yes; nothing"
+).replace("the connection failed,", "the connection or the list of open orders failed,")
+
 
 class Failure(Exception):
     """The command cannot continue. The message is one or two lines that say why and what to do."""

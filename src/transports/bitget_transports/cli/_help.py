@@ -98,9 +98,8 @@ List the open orders of an instrument over REST, and cancel them as
 "bitget-cancel orders" does. Only the orders of the list are cancelled: run it again
 for those that were placed meanwhile.
 
-In live trading it shows how many orders there are, and asks before it cancels them.
-Without a terminal to ask on, it refuses, unless --yes is given. --dry-run cancels
-nothing.
+In live trading it shows the list, and asks before it cancels the orders. Without
+a terminal to ask on, it refuses, unless --yes is given. --dry-run cancels nothing.
 """
 
 ALL_EXAMPLES: Final = """\

@@ -10,7 +10,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
 
 import attrs
 
@@ -48,12 +49,18 @@ class Defaults:
     """The codec of the account, which may need an instrument."""
 
 
+MARGIN_IS_UNIFIED: Final = (
+    "only unified accounts have the product line MARGIN: pass the order's own --inst-type, or "
+    "--account unified for a unified account"
+)
+
+
 def line_of(arguments: argparse.Namespace) -> InstType | None:
     """Return the product line that the arguments name, if any."""
     return None if arguments.inst_type is None else InstType(arguments.inst_type)
 
 
-def read_orders(ids: Iterable[str], files: Iterable[str], defaults: Defaults) -> OrderList:
+def read_orders(ids: Iterable[str], files: Sequence[str], defaults: Defaults) -> OrderList:
     """Return all orders, in input order.
 
     Raises: Failure when a line is invalid, a file cannot be read, or there is no order.
@@ -79,7 +86,7 @@ def read_orders(ids: Iterable[str], files: Iterable[str], defaults: Defaults) ->
     if bad:
         raise Failure("\n".join((*_bounded(bad, "more invalid lines"), "nothing was sent")))
     if not first:
-        raise Failure("no order to cancel: give order ids, or --file FILE (- is standard input)")
+        raise Failure(_no_order(files))
     return OrderList(
         tuple(order for _, order in first.values()),
         tuple(_bounded(duplicates, "more duplicates")),
@@ -95,6 +102,13 @@ def name_of(order: CancelOrder) -> str:
     if order.order_id is not None:
         return f"{order.inst_id} {order.order_id}"
     return f"{order.inst_id} client {order.client_oid}"
+
+
+def _no_order(files: Sequence[str]) -> str:
+    if not files:
+        return "no order to cancel: give order ids, or --file FILE (- is standard input)"
+    names = ", ".join("standard input" if file == "-" else quoted(file) for file in files)
+    return f"no order to cancel: there is none in {names}"
 
 
 def _bounded(lines: list[str], more: str) -> Iterator[str]:
@@ -122,6 +136,8 @@ def _order(fields: Fields, defaults: Defaults) -> CancelOrder:
     try:
         defaults.codec.check_order(order)
     except ValidationError:
+        if inst_id is not None and order.inst_type is InstType.MARGIN:
+            raise ValidationError(MARGIN_IS_UNIFIED) from None
         if inst_id is not None:
             raise
         raise ValidationError(

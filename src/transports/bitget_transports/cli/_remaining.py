@@ -98,6 +98,6 @@ def _report(path: str, orders: Sequence[tuple[CancelOrder, int]], screen: Screen
         return
     maybe = sum(attempts > 0 for _, attempts in orders)
     screen.aside(
-        f"remaining in {quoted(path)}: {len(orders) - maybe} not sent, {maybe} that may have taken "
+        f"remaining in {quoted(path)}: {len(orders) - maybe} safe to send, {maybe} that may have taken "
         "effect; to go on, pass this file as --file and --remaining, and no other orders"
     )
