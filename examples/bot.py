@@ -65,7 +65,7 @@ class Bot:
         self.ended.set()
 
     async def end(self, order: CancelOrder) -> Final | None:
-        """Cancel an order until it is known what became of it.
+        """Cancel an order until it is known what became of it, at most `ATTEMPTS` times.
 
         None means that no request left this machine, because the connection was down for too long.
         """

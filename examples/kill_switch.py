@@ -17,6 +17,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import httpx  # noqa: F401 - of the extra `rest`: fail now, and not when it is needed
+
 from bitget_proto import (
     Budget,
     Cancelled,

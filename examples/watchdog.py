@@ -17,6 +17,8 @@ import time
 from collections.abc import Sequence
 from typing import TextIO
 
+import httpx  # noqa: F401 - of the extra `rest`: fail now, and not when it is needed
+
 from bitget_proto import InstType
 from bitget_transports import RestFailed, SessionChannel
 from bitget_transports.asyncio import open_session

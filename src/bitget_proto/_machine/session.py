@@ -140,7 +140,7 @@ class Session:
         *,
         jitter: Callable[[], float],
     ) -> None:
-        check_part("config", config, SessionConfig)
+        check_part("config", config, SessionConfig, ": pass a Config as SessionConfig(link=…)")
         check_part("codec", codec, Codec)
         check_part("budget", budget, Budget)
         check_jitter(jitter)

@@ -40,15 +40,15 @@ class NoRoom(LocalProtocolError):
     """
 
 
-def check_part(name: str, part: object, kind: type) -> None:
-    """Check that `part` is an instance of `kind`, or None.
+def check_part(name: str, part: object, kind: type, hint: str = "") -> None:
+    """Check that `part` is an instance of `kind`, or None; `hint` ends the message otherwise.
 
     Raises: ValidationError otherwise.
     """
     if part is not None and not isinstance(part, kind):
         article = "an" if kind.__name__[0] in "AEIOU" else "a"
         raise ValidationError(
-            f"{name} must be {article} {kind.__name__}, or None; got {safe_repr(part)}"
+            f"{name} must be {article} {kind.__name__}, or None; got {safe_repr(part)}{hint}"
         )
 
 
