@@ -646,7 +646,7 @@ def cancelled(
 
 @pytest.mark.parametrize("codec", [CLASSIC, UNIFIED])
 @pytest.mark.parametrize(
-    "data", [{"orderId": "7", "clientOid": ""}, {"orderId": "7"}, {}, None, ["anything"]]
+    "data", [{"orderId": "7", "clientOid": ""}, {"orderId": "7"}, {}, None, ""]
 )
 def test_a_success_with_the_order_or_without_an_id_is_accepted(codec: RestCodec, data: Any) -> None:
     answer = body(data)
@@ -717,3 +717,52 @@ def test_no_answer_to_a_cancel_raises_or_is_accepted_by_chance(
     status: int, answer: str | bytes
 ) -> None:
     assert CLASSIC.read_cancel(SPOT_ORDER, status, answer).code_class is CodeClass.UNREADABLE
+
+
+# --- what another peer might answer ---
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"orderId": 999},
+        {"orderId": "999"},
+        {"failureList": [{"orderId": "1001"}]},
+        [{"orderId": "999"}],
+        [],
+        "999",
+        {"orderId": ["1001"]},
+    ],
+)
+@pytest.mark.parametrize(("status", "code"), [(200, "00000"), (400, "43001")])
+@pytest.mark.parametrize("rest", [CLASSIC, UNIFIED])
+def test_an_answer_that_names_anything_else_proves_nothing(
+    rest: RestCodec, status: int, code: str, data: object
+) -> None:
+    reply = rest.read_cancel(CancelOrder("BTCUSDT", order_id="1001"), status, body(data, code))
+    assert (type(reply).__name__, reply.code) == ("ErrorReply", None)
+
+
+@pytest.mark.parametrize("rest", [CLASSIC, UNIFIED])
+def test_a_list_with_another_instrument_is_no_answer(rest: RestCodec) -> None:
+    question = OpenOrders(InstType.SPOT, "BTCUSDT")
+    item = {"orderId": "1", "symbol": "ETHUSDT", "status": "live", "orderStatus": "live"}
+    data: object = [item] if rest is CLASSIC else {"list": [item], "cursor": None}
+    reply = rest.read_look_up(question, 200, body(data))
+    assert isinstance(reply, NoAnswer)
+
+
+@pytest.mark.parametrize("inst_id", ["", "BTC/USDT", 5])
+def test_open_orders_of_no_instrument_are_refused(inst_id: Any) -> None:
+    with pytest.raises(ValidationError, match="inst_id"):
+        OpenOrders(InstType.SPOT, inst_id)
+    with pytest.raises(ValidationError, match="inst_id"):
+        CLASSIC.cancel_by_symbol(InstType.SPOT, inst_id)
+
+
+def test_open_orders_of_no_product_line_are_refused() -> None:
+    wrong: Any = "SPOT"
+    with pytest.raises(ValidationError, match="inst_type"):
+        OpenOrders(wrong, "BTCUSDT")
+    with pytest.raises(ValidationError, match="inst_type"):
+        UNIFIED.cancel_by_symbol(wrong, "BTCUSDT")

@@ -353,7 +353,7 @@ def test_wrong_arguments_are_refused(flavour: Flavour) -> None:
     flavour.run(scenario)
 
 
-def test_without_httpx_confirm_is_refused_at_once(
+def test_without_httpx_confirm_and_cancel_all_are_refused_at_once(
     flavour: Flavour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def missing() -> Any:
@@ -362,10 +362,12 @@ def test_without_httpx_confirm_is_refused_at_once(
     with exchange_in_thread(fast_exchange(1)) as server:
 
         async def scenario(connect: Connect) -> None:
+            monkeypatch.setattr(rest_module, "_httpx", missing)
             async with connect(KEY, url=server.url, orders=True, config=FAST) as channel:
                 outcome = await channel.cancel(orders(1)[0])
-                monkeypatch.setattr(rest_module, "_httpx", missing)
                 with pytest.raises(ImportError, match="REST needs httpx"):
                     await channel.confirm(outcome)
+                with pytest.raises(ImportError, match="REST needs httpx"):
+                    await anext(channel.cancel_all(InstType.SPOT))
 
         flavour.run(tidy(scenario))

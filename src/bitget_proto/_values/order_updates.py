@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import attrs
 
 from .enums import DescribedEnum
-from .orders import CancelOrder, InstType
+from .orders import CancelOrder, InstType, check_instrument
 from .set_module import set_module
 
 if TYPE_CHECKING:
@@ -77,22 +77,34 @@ class OneOrder:
 @set_module("bitget_proto")
 @attrs.frozen
 class OpenOrders:
-    """A question: the open orders, one page of up to 100."""
+    """A question: the open orders, one page of up to 100.
+
+    Raises: ValidationError for an instrument or a product line that no order can have.
+    """
 
     inst_type: InstType | None
     inst_id: str | None = None
     page: str | None = None
     """Where the page begins, as `OrderPage.next_page` of the page before; None for the first."""
 
+    def __attrs_post_init__(self) -> None:
+        check_instrument(self.inst_id, self.inst_type)
+
 
 @set_module("bitget_proto")
 @attrs.frozen
 class OrderHistory:
-    """A question: the orders that have ended, one page of up to 100, the latest first."""
+    """A question: the orders that have ended, one page of up to 100, the latest first.
+
+    Raises: as `OpenOrders`.
+    """
 
     inst_type: InstType | None
     inst_id: str | None = None
     page: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        check_instrument(self.inst_id, self.inst_type)
 
 
 Question: TypeAlias = OneOrder | OpenOrders | OrderHistory

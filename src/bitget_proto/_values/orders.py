@@ -157,6 +157,15 @@ def prevailing_id(order: CancelOrder) -> tuple[bool, str]:
     return False, str(order.client_oid)
 
 
+def check_instrument(inst_id: object, inst_type: object) -> None:
+    """Check what orders are asked for by: an instrument and a product line, each of which may be None.
+
+    Raises: ValidationError, as for a `CancelOrder`.
+    """
+    _checked_inst_id(inst_id, inst_type)
+    _check_inst_type(inst_type)
+
+
 def _checked_inst_id(value: object, inst_type: object) -> str | None:
     """Return the instrument as a plain `str`, or None.
 

@@ -90,10 +90,21 @@ def read_orders(
     return orders, len(read) - len(orders)
 
 
-def named_order(data: object) -> OrderReply:
-    """Return the ids of the order that the answer to a REST cancel names, as far as it does."""
-    named = cast("dict[str, object]", data) if isinstance(data, dict) else {}
-    return OrderReply(_word(named.get("orderId")), _word(named.get("clientOid")))
+def named_order(data: object) -> OrderReply | None:
+    """Return the ids of the order that the answer to a REST cancel names, as far as it does; None if
+    it names something else, such as a list.
+    """
+    if data in (None, ""):
+        return OrderReply(None, None)
+    if not isinstance(data, dict):
+        return None
+    named = cast("dict[str, object]", data)
+    ids = named.get("orderId"), named.get("clientOid")
+    if named and not {"orderId", "clientOid"} & named.keys():
+        return None
+    if not all(id is None or isinstance(id, str) for id in ids):
+        return None
+    return OrderReply(_word(ids[0]), _word(ids[1]))
 
 
 def product_line(value: object) -> InstType | None:

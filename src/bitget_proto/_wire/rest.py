@@ -21,9 +21,10 @@ from .._values.order_updates import (
     OpenOrders,
     OrderHistory,
     OrderPage,
+    OrderUpdate,
     Question,
 )
-from .._values.orders import CancelOrder, InstType, prevailing_id
+from .._values.orders import CancelOrder, InstType, check_instrument, prevailing_id
 from .._values.rest_requests import COUNTDOWNS, RestRequest
 from .._values.set_module import set_module
 from . import classic_rest, unified_rest
@@ -123,8 +124,10 @@ class RestCodec:
         Unified accounts have it for each `inst_type`, and without an `inst_id` for all instruments
         of that product line. "5 times/1s (UID)" (Cancel Symbol Orders).
 
-        Raises: ValidationError where the exchange has no such request.
+        Raises: ValidationError where the exchange has no such request, and for an instrument or a
+        product line that no order can have.
         """
+        check_instrument(inst_id, inst_type)
         return self._spelling.cancel_by_symbol(inst_type, inst_id)
 
     def server_time(self) -> RestRequest:
@@ -198,11 +201,11 @@ class RestCodec:
             return self._unsure(f"HTTP {status}, and a body that cannot be read")
         code, text = read_code(data.get("code")), readable_text(data.get("msg"))
         exchange_ts = milliseconds(data.get("requestTime"))
+        named = named_order(data.get("data"))
+        by_order_id, id = prevailing_id(order)
+        if named is None or (named.order_id if by_order_id else named.client_oid) not in (None, id):
+            return self._unsure("the answer names another order")
         if status == _OK and code == _SUCCESS:
-            named = named_order(data.get("data"))
-            by_order_id, id = prevailing_id(order)
-            if (named.order_id if by_order_id else named.client_oid) not in (None, id):
-                return self._unsure("the answer names another order")
             return TradeReply(
                 id=None,
                 names_request=False,
@@ -294,6 +297,10 @@ class RestCodec:
         orders, unreadable = read_orders(page.items, self._spelling.keys, page.inst_type)
         if unreadable:
             return NoAnswer(f"{unreadable} of {len(page.items)} orders cannot be read")
+        if isinstance(question, OpenOrders) and not all(
+            _is_about(each, question) for each in orders
+        ):
+            return NoAnswer("the answer has orders that were not asked for")
         if isinstance(question, OneOrder):
             if not orders:
                 return NoSuchOrder(None)
@@ -302,6 +309,14 @@ class RestCodec:
             if len(orders) != 1 or named != {id}:
                 return NoAnswer("the answer is not about the one order that was asked for")
         return OrderPage(orders, page.next_page)
+
+
+def _is_about(order: OrderUpdate, question: OpenOrders) -> bool:
+    """Return whether the order may be one of those that were asked for."""
+    asked, found = question.inst_id, order.inst_id
+    return (asked is None or found is None or asked.upper() == found.upper()) and (
+        question.inst_type is None or order.inst_type in (None, question.inst_type)
+    )
 
 
 def _check_question(question: object) -> None:

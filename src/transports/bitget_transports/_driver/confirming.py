@@ -51,6 +51,10 @@ def use_rest(
     if rest is None:
         rest = sender = HttpxSender(account.target, client)
         driver.last_step = sender.aclose
+        # Now, since it takes a tenth of a second, in which no cancel could be sent. Without httpx,
+        # `confirm` raises.
+        with suppress(ImportError):
+            sender.open()
     if session is not None and rest_after is not None:
         driver.rest, driver.rest_sender = RestCancels(session, driver, ours=ours), rest
     if not orders:
@@ -97,12 +101,14 @@ class AsyncConfirming:
         """As `Channel.cancel_all`."""
         check_rounds(rounds)
         confirmer = self._confirmer
+        confirmer.check_rest()
+        question = OpenOrders(inst_type, inst_id)
         with confirmer.noting_ends() as ended:
             if by_symbol:
                 await self._cancel_by_symbol(confirmer.rest.cancel_by_symbol(inst_type, inst_id))
             for number in range(rounds):
                 settling = by_symbol and number == 0
-                listing = Listing(confirmer, OpenOrders(inst_type, inst_id), settling=settling)
+                listing = Listing(confirmer, question, settling=settling)
                 orders = ended.without(await self._open_orders(listing))
                 if not orders:
                     return

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from bitget_proto import Dialect, RestRequest, ValidationError
 
 from .checks import safe_repr
+from .clock import clock
 from .http_client import HttpClient, http_errors, library_of
 from .url import Target
 
@@ -23,6 +24,13 @@ LIVE = "https://api.bitget.com"
 
 TIMEOUT = 5.0
 """Seconds that a request may take to connect, and to be answered. Our choice."""
+
+LONGEST = 15.0
+"""Seconds after which a request that changes something is given up: our choice, and more than
+`Config.answer_timeout`. A late answer still says what became of the cancel."""
+
+_MAX_BODY = 4 * 2**20
+"""Bytes of a body that are read. `RestCodec` reads no longer one."""
 
 Answer: TypeAlias = tuple[int, bytes]
 """The status and the body of an HTTP answer."""
@@ -76,18 +84,56 @@ class _Sender:
 
     def _options(self) -> dict[str, Any]:
         """Return how a client is made: with the certificates of the WebSocket."""
-        return {"verify": self._target.tls or True, "timeout": TIMEOUT, "trust_env": False}
+        # A connection for each request: an answer that was sent twice would be read as the answer to
+        # the next request.
+        return {
+            "verify": self._target.tls or True,
+            "timeout": TIMEOUT,
+            "trust_env": False,
+            "limits": _httpx().Limits(max_keepalive_connections=0),
+        }
 
     def _pool_options(self) -> dict[str, Any]:
-        return {"ssl_context": self._target.tls or _httpx().create_ssl_context(trust_env=False)}
+        return {
+            "ssl_context": self._target.tls or _httpx().create_ssl_context(trust_env=False),
+            "max_keepalive_connections": 0,
+        }
 
     def _parts(
         self, library: Any, request: RestRequest, headers: Mapping[str, str]
     ) -> dict[str, Any]:
         """Return the parts of a request, whose URL has exactly the characters that were signed."""
         url = library.URL(self._origin).copy_with(raw_path=request.target.encode("ascii"))
-        content = request.body.encode()
-        return {"method": request.method, "url": url, "headers": dict(headers), "content": content}
+        return {
+            "method": request.method,
+            "url": url,
+            "headers": {**headers, "Accept-Encoding": "identity"},
+            "content": request.body.encode(),
+            "timeout": library.Timeout(TIMEOUT, read=_seconds(request)),
+        }
+
+
+class _Body:
+    """The body of an answer, of which neither the length nor the time is the peer's choice."""
+
+    def __init__(self, request: RestRequest) -> None:
+        self.read = bytearray()
+        self._until = clock() + _seconds(request)
+
+    def add(self, piece: bytes) -> bool:
+        """Add a piece, and return whether it is too long by now.
+
+        Raises: TimeoutError if the request has taken too long.
+        """
+        if clock() > self._until:
+            raise TimeoutError("the answer did not end in time")
+        self.read += piece
+        return len(self.read) > _MAX_BODY
+
+
+def _seconds(request: RestRequest) -> float:
+    """Return how many seconds the answer may take."""
+    return TIMEOUT if request.method == "GET" else LONGEST
 
 
 class HttpxSender(_Sender):
@@ -120,8 +166,12 @@ class HttpxSender(_Sender):
 
     async def __call__(self, request: RestRequest, headers: Mapping[str, str]) -> Answer:
         client = self.open()
-        answer = await client.request(**self._parts(library_of(client), request, headers))
-        return answer.status_code, answer.content
+        body = _Body(request)
+        async with client.stream(**self._parts(library_of(client), request, headers)) as answer:
+            async for piece in answer.aiter_raw():
+                if body.add(piece):
+                    break
+        return answer.status_code, bytes(body.read)
 
     async def aclose(self) -> None:
         """Close the connections of its own client."""
@@ -154,8 +204,12 @@ class BlockingHttpxSender(_Sender):
 
     def __call__(self, request: RestRequest, headers: Mapping[str, str]) -> Answer:
         client = self.open()
-        answer = client.request(**self._parts(_httpx(), request, headers))
-        return answer.status_code, answer.content
+        body = _Body(request)
+        with client.stream(**self._parts(_httpx(), request, headers)) as answer:
+            for piece in answer.iter_raw():
+                if body.add(piece):
+                    break
+        return answer.status_code, bytes(body.read)
 
     def close(self) -> None:
         """Close the connections."""

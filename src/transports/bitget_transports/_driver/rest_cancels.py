@@ -25,10 +25,6 @@ AT_ONCE = 8
 """REST requests that may be out at once on an event loop. Our choice: with an answer after 0.1 s they
 are nearly as many as any account may send."""
 
-LONGEST = 15.0
-"""Seconds after which a request is given up: our choice, and more than `Config.answer_timeout`. A
-function of the caller's may have no limit of its own."""
-
 
 class Report(Protocol):
     """Reports to the session what became of a request."""

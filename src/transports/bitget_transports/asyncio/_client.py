@@ -41,8 +41,7 @@ from .._driver.limits import Limits
 from .._driver.log import with_trace_log
 from .._driver.proxy import unless_connected
 from .._driver.reporter import Observe
-from .._driver.rest import SendRest
-from .._driver.rest_cancels import LONGEST
+from .._driver.rest import LONGEST, SendRest
 from .._driver.single_link import Core, SingleLink
 from .._driver.sockets import check_sock
 from .._driver.url import url_for

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterable
+from contextlib import suppress
 from math import inf
 from typing import TypeAlias
 
@@ -73,12 +74,14 @@ class Confirming:
         """As `Channel.cancel_all`."""
         check_rounds(rounds)
         confirmer = self._confirmer
+        confirmer.check_rest()
+        question = OpenOrders(inst_type, inst_id)
         with confirmer.noting_ends() as ended:
             if by_symbol:
                 self._cancel_by_symbol(confirmer.rest.cancel_by_symbol(inst_type, inst_id))
             for number in range(rounds):
                 settling = by_symbol and number == 0
-                listing = Listing(confirmer, OpenOrders(inst_type, inst_id), settling=settling)
+                listing = Listing(confirmer, question, settling=settling)
                 orders = ended.without(self._open_orders(listing))
                 if not orders:
                     return
@@ -174,6 +177,10 @@ def use_rest(
     if rest is None:
         rest = sender = BlockingHttpxSender(account.target)
         driver.last_step = sender.close
+        # Now, since it takes a tenth of a second, in which no cancel could be sent. Without httpx,
+        # `confirm` raises.
+        with suppress(ImportError):
+            sender.open()
     if session is not None and rest_after is not None:
         driver.rest = RestCancels(session, driver, ours=ours, at_once=1)
         driver.rest_sender = rest
