@@ -15,9 +15,8 @@ import asyncio
 import os
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
-
-import httpx  # noqa: F401 - of the extra `rest`: fail now, and not when it is needed
 
 from bitget_proto import (
     Budget,
@@ -32,6 +31,9 @@ from bitget_proto.testing import ScriptedExchange
 from bitget_transports import RestFailed, SessionChannel, clock
 from bitget_transports.asyncio import open_session
 from bitget_transports.exchange import exchange_in_thread
+
+if find_spec("httpx") is None:  # found now, and not when it is needed
+    raise SystemExit("REST needs httpx: pip install 'bitget-proto[rest]'")
 
 SILENCE = 5.0
 """Seconds without a sign of life after which everything is cancelled."""

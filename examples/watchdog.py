@@ -15,15 +15,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import TextIO
-
-import httpx  # noqa: F401 - of the extra `rest`: fail now, and not when it is needed
 
 from bitget_proto import InstType
 from bitget_transports import RestFailed, SessionChannel
 from bitget_transports.asyncio import open_session
 from bitget_transports.exchange import exchange_in_thread
 from embedded import KEY, exchange
+
+if find_spec("httpx") is None:  # found now, and not when it is needed
+    raise SystemExit("REST needs httpx: pip install 'bitget-proto[rest]'")
 
 DONE = "done\n"
 READY = "ready\n"
