@@ -270,6 +270,19 @@ def test_a_renewal_without_an_answer_may_still_be_done_after_the_stop() -> None:
     )
 
 
+def test_a_stop_whose_first_answer_was_lost_has_turned_it_off() -> None:
+    man = armed(30)
+    man.stop(1.1)
+    first = sent(man, 1.1)
+    man.failed(first.number, "reset", 1.2)
+    failed, _ = drain(man, 1.2)
+    assert isinstance(failed, NotRenewed)
+    second = sent(man, 6.2)
+    assert second.seconds == 0
+    man.replied(second.number, 200, OK, 6.3)
+    assert drain(man, 6.3)[0] == Stopped(disarmed=True, detail="")
+
+
 def test_once_it_may_be_off_it_is_not_said_to_be_armed() -> None:
     man = armed(30)
     late = sent(man, 5.0)

@@ -338,7 +338,12 @@ class DeadMan:
     def _accepted(self, number: int, now: float) -> None:
         seconds, at = self._asked.pop(number)
         if not seconds:
-            unsure = [at for _, at in self._asked.values() if at > now - _SIGNATURE_VALID]
+            # A request to turn it off does no harm if it is done late.
+            unsure = [
+                at
+                for seconds, at in self._asked.values()
+                if seconds and at > now - _SIGNATURE_VALID
+            ]
             self._end(
                 disarmed=not unsure,
                 detail=f"a request of {now - max(unsure):.1f} s ago has no answer, and may still be done"

@@ -39,7 +39,7 @@ machine or its network ends. The exchange counts down, and this command renews t
 countdown every few seconds, until Ctrl-C, which turns it off. If renewals stop for
 any other reason, the exchange cancels all orders at the end of the countdown.
 
-Run it beside your bots: it guards all orders of the account, whoever placed them.
+Run it beside your bots: it guards all orders of the account, also those of other programs.
 Guard an account with one command only. The exchange grants access to the countdown
 on request. Classic accounts have none.
 """
