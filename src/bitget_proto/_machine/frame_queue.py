@@ -99,7 +99,7 @@ class FrameQueue:
             self._pace.take(now)
             return Transmit(self.subscriptions.popleft())
         queue = self._in_flight.queue
-        opens = -inf if self.budget is None else self._budget_allows_at(now, queue.size)
+        opens = self._budget_allows_at(now, queue.size)
         first = None if opens > now else queue.first(now)
         if first is not None and not (own and self._cancels_in_a_row >= CANCELS_PER_OWN_FRAME):
             chosen = [first] if self._max_batch == 1 else self.choose(queue, first, now)
