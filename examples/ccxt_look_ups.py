@@ -48,7 +48,7 @@ def rest_of(
 
 
 def client_for(origin: str, key: Credentials) -> Any:
-    """Return a client of the exchange at this origin: the embedded one, or a proxy of yours."""
+    """Return a client of the exchange at this origin: the embedded one, or your own proxy."""
     client: Any = ccxt.bitget(
         {"apiKey": key.api_key, "secret": key.secret, "password": key.passphrase}
     )

@@ -1,6 +1,6 @@
 """Tests of your own bot, here bot.py, with pytest.
 
-Copy both files into a folder of yours, and run `python -m pytest` there. The fixture
+Copy both files into your own folder, and run `python -m pytest` there. The fixture
 `bitget_exchange` comes with the package. It needs the extras `asyncio`, `exchange` and `rest`.
 """
 

@@ -140,7 +140,7 @@ class DeadMan:
     exchange has one countdown for all of them. Classic accounts have none.
 
     Call `poll` until it returns a `Wait`: at the start, after each other call, and at its `until`.
-    `now` is the time in seconds on any clock of yours. Use one that goes on while the machine
+    `now` is the time in seconds on a clock of your choice. Use one that goes on while the machine
     sleeps, because the exchange's does.
 
     A call that raises LocalProtocolError leaves the state unchanged.

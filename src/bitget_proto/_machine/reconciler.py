@@ -84,7 +84,7 @@ class Reconciler:
     While pushes arrive, it waits `ReconcilerConfig.settle` seconds for one before it looks an order
     up; otherwise it looks it up at once. Until `up` is called, no pushes arrive.
 
-    `now` is the time in seconds on any clock of yours that does not run backwards. A time earlier
+    `now` is the time in seconds on a clock of your choice that does not run backwards. A time earlier
     than the last one counts as the last one. Every call raises LocalProtocolError if `now` is not a
     finite number. A call that raises LocalProtocolError, or its subclass ValidationError or NoRoom,
     leaves the state unchanged.

@@ -94,7 +94,7 @@ class Session:
     as many while one replaces the other; `Budget(None)` sets no limit. `jitter` is a function that
     returns a number from 0 to 1, such as `random.random`. It spreads the dials of many clients.
 
-    `now` is the time in seconds on any clock of yours that does not run backwards. A time earlier
+    `now` is the time in seconds on a clock of your choice that does not run backwards. A time earlier
     than the last one counts as the last one. Every call raises LocalProtocolError if `now` is not a
     finite number or `link` is not the number of a link that was dialled. If `jitter` raises an
     `Exception` or returns anything else, `poll` returns a `CallerError`, and the backoff has no

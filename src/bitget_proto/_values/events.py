@@ -284,7 +284,7 @@ class ExchangeError:
     code_class: CodeClass
     message: str
     text: str
-    """The whole frame. If it refuses a subscription of yours, it says which one."""
+    """The whole frame. If it refuses a subscription, it says which one."""
 
 
 @set_module("bitget_proto")

@@ -56,8 +56,7 @@ async def guard(
     Failed renewals, and a countdown that may have ended, are logged as warnings and errors, and
     passed to `observe` as `Armed`, `NotRenewed`, `Lapsed` and `Stopped`, each with its time on
     `bitget_transports.clock`. `Guard.check` raises once the countdown is not known to be on.
-    Renewing goes on until the context is left. An event loop
-    that is blocked renews nothing.
+    Renewing goes on until the context is left. A blocked event loop renews nothing.
 
     `url` is that of the WebSocket, which decides where REST is, as for `connect`: pass
     `Dialect.UNIFIED.demo_url` for demo trading. `tls`, `allow_plaintext`, `proxy`, `wall_clock` and
