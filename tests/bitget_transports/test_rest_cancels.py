@@ -200,7 +200,7 @@ def test_a_function_of_the_callers_may_ask_rest(flavour: Flavour) -> None:
     ("answer", "hint"),
     [
         (httpx.ConnectError("it is not ours"), "ConnectError: it is not ours"),
-        ("nonsense", "rest returned something else: reply must be the status and the body"),
+        ("nonsense", "rest must return the status and the body"),
     ],
     ids=["an exception", "no answer"],
 )

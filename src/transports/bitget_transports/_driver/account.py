@@ -95,7 +95,7 @@ class Account:
 
     def why(self, error: Exception) -> str:
         """Return why a request got no answer, for people: an exception may repeat the headers."""
-        return self.redactor.hide(f"{type(error).__name__}: {error}")
+        return self.redactor.hide(f"{type(error).__name__}: {error}".rstrip(": "))
 
     def sign_now(self) -> tuple[float, SignedLogin] | CallerError:
         """Return the time of the wall clock and a login that is signed for it, or how it failed."""

@@ -54,6 +54,7 @@ from .checks import safe_repr
 from .clock import clock
 from .errors import RestFailed
 from .log import ChannelLog
+from .rest import as_answer
 
 NOT_FOLLOWED = "the channel does not follow orders: open it with orders=True"
 
@@ -222,7 +223,7 @@ class Confirmer:
         asked = Asked(request)
         try:
             yield asked
-            failure = self.rest.read_taken(*_answer(asked.answer))
+            failure = self.rest.read_taken(*as_answer(asked.answer))
         except Exception as error:  # noqa: BLE001 - no answer, whatever the reason
             failure = NoAnswer(self.account.why(error))
         if failure is not None:
@@ -234,7 +235,7 @@ class Confirmer:
         asked, began = Asked(self.rest.server_time()), clock()
         try:
             yield asked
-            found = self.rest.read_server_time(*_answer(asked.answer))
+            found = self.rest.read_server_time(*as_answer(asked.answer))
         except Exception:  # noqa: BLE001 - no answer, whatever the reason
             found = None
         if found is not None:
@@ -252,7 +253,7 @@ class Confirmer:
 
         Raises: ValidationError if it is not a status and a body.
         """
-        reply = self.rest.read_look_up(question, *_answer(answer))
+        reply = self.rest.read_look_up(question, *as_answer(answer))
         if not isinstance(reply, NoAnswer):
             return reply
         if reply.code == _STAMP_REFUSED:
@@ -377,20 +378,6 @@ def check_rounds(rounds: object) -> None:
     """
     if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1:
         raise ValidationError(f"rounds must be a whole number from 1 up; got {safe_repr(rounds)}")
-
-
-def _answer(answer: object) -> tuple[int, bytes | str]:
-    """Return the status and the body of an answer.
-
-    Raises: ValidationError if it is not that.
-    """
-    match answer:
-        case (int() as status, bytes() | str() as body):
-            return status, body
-        case _:
-            raise ValidationError(
-                f"rest must return the status and the body of the answer; got {safe_repr(answer)}"
-            )
 
 
 def _do_nothing(_: object = None) -> None:

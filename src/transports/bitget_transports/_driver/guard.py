@@ -38,7 +38,7 @@ from .clock import clock
 from .errors import GuardFailed
 from .log import ChannelLog, log_caller_error
 from .proxy import ProxySetting
-from .rest import SendRest, never_left
+from .rest import SendRest, as_answer, never_left
 from .set_module import set_module
 from .url import url_for
 
@@ -173,19 +173,16 @@ class GuardDriver:
 
     def answered(self, number: int, answer: object) -> None:
         """Handle what the sender of a request has returned."""
-        match answer:
-            case (int() as status, bytes() | str() as body):
-                self._man.replied(number, status, body, clock())
-            case _:
-                self._man.failed(
-                    number,
-                    f"rest must return the status and the body of the answer; got {safe_repr(answer)}",
-                    clock(),
-                )
+        try:
+            status, body = as_answer(answer)
+        except ValidationError as error:
+            self._man.failed(number, str(error), clock())
+        else:
+            self._man.replied(number, status, body, clock())
 
     def failed(self, number: int, error: Exception, *, unsent: bool = False) -> None:
         """Handle what the sender of a request has raised."""
-        reason = f"{type(error).__name__}: {error}".rstrip(": ")
+        reason = self._account.why(error)
         self._man.failed(number, reason, clock(), unsent=unsent or never_left(error))
 
     def not_armed(self) -> GuardFailed:

@@ -75,6 +75,20 @@ def check_rest(rest: object, *, orders: object, rest_after: float | None = None)
         )
 
 
+def as_answer(answer: object) -> tuple[int, bytes | str]:
+    """Return what the sender of a request has returned: the status and the body.
+
+    Raises: ValidationError if it is anything else.
+    """
+    match answer:
+        case (int() as status, bytes() | str() as body):
+            return status, body
+        case _:
+            raise ValidationError(
+                f"rest must return the status and the body of the answer; got {safe_repr(answer)}"
+            )
+
+
 class _Sender:
     """What both senders share."""
 

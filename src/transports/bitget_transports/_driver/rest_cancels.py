@@ -19,7 +19,7 @@ from bitget_proto import RestCancel, Session, ValidationError
 
 from .account import Account
 from .login_time import LoginTime
-from .rest import never_left
+from .rest import as_answer, never_left
 
 AT_ONCE = 8
 """REST requests that may be out at once on an event loop. Our choice: with an answer after 0.1 s they
@@ -119,6 +119,8 @@ class RestCancels:
 
     def _answered(self, cancel: RestCancel, answer: object, now: float) -> None:
         try:
-            self._session.rest_replied(cancel.number, answer, now)  # type: ignore[arg-type]
+            reply = as_answer(answer)
         except ValidationError as error:
-            self._session.rest_failed(cancel.number, f"rest returned something else: {error}", now)
+            self._session.rest_failed(cancel.number, str(error), now)
+        else:
+            self._session.rest_replied(cancel.number, reply, now)
