@@ -18,7 +18,7 @@ from bitget_proto.explain import printable
 
 from ._carriers import Carrier
 from ._exit_codes import ALL_EXIT_CODES, EXIT_CODES
-from ._guard import GUARD_EXAMPLES, GUARD_HELP, add_arguments
+from ._guard import GUARD_EXAMPLES, GUARD_HELP
 from ._help import (
     ALL_EXAMPLES,
     ALL_HELP,
@@ -34,7 +34,7 @@ from ._help import (
     REPLAY_EXAMPLES,
     REPLAY_HELP,
 )
-from ._keys import KEYS_HELP
+from ._keys import KEYS_HELP, VARIABLES
 from ._order_files import FILES_HELP
 from ._profiles import DEFAULT_FILE, PROFILES_HELP
 from ._wrapping import Formatter
@@ -171,13 +171,20 @@ def parser() -> argparse.ArgumentParser:
         "--yes", action="store_true", help="cancel without the question, in live trading"
     )
 
-    add_arguments(
-        commands.add_parser(
-            "guard", parents=[debug], help="let the exchange cancel everything if this ends",
-            description=GUARD_HELP, epilog=f"{KEYS_HELP}\n{GUARD_EXAMPLES}", formatter_class=Formatter,
-        ),
-        _whole(5, 60),
+    guard = commands.add_parser(
+        "guard", parents=[debug], help="let the exchange cancel everything if this ends",
+        description=GUARD_HELP, epilog=f"{KEYS_HELP}\n{GUARD_EXAMPLES}", formatter_class=Formatter,
     )  # fmt: skip
+    guard.add_argument(
+        "--countdown", type=_whole(5, 60), default=30, metavar="SECONDS",
+        help="cancel all orders this long after the last renewal, 5 to 60 s (default: 30)",
+    )  # fmt: skip
+    guard.add_argument(
+        "--leave-on", action="store_true",
+        help="leave the countdown on at the end, so that the exchange cancels all orders",
+    )  # fmt: skip
+    _add_connecting(guard)
+    guard.set_defaults(account=Dialect.UNIFIED.value, proxy=True, variables=VARIABLES)
 
     replay = commands.add_parser(
         "replay", parents=[debug], help="show a recording, replay it and compare", description=REPLAY_HELP,
@@ -311,9 +318,8 @@ def _add_account(command: argparse.ArgumentParser, default: str | None = "classi
     )
 
 
-def _add_cancelling(command: argparse.ArgumentParser) -> None:
-    """Add how to connect, cancel and report. A default of None is filled in by `_profiles`."""
-    _add_account(command, None)
+def _add_connecting(command: argparse.ArgumentParser) -> None:
+    """Add where to connect, and with which key."""
     where = command.add_mutually_exclusive_group()
     where.add_argument(
         "--demo-trading",
@@ -327,6 +333,21 @@ def _add_cancelling(command: argparse.ArgumentParser) -> None:
         help="read the API key from this TOML file (see keys below; default: the environment)",
     )
     command.add_argument(
+        "--ca-file",
+        metavar="FILE",
+        help="trust the certificates in this PEM file instead of the system's",
+    )
+    command.add_argument(
+        "--allow-plaintext", action="store_true",
+        help="allow an unencrypted ws:// URL to another machine; the key can be read on the way",
+    )  # fmt: skip
+
+
+def _add_cancelling(command: argparse.ArgumentParser) -> None:
+    """Add how to connect, cancel and report. A default of None is filled in by `_profiles`."""
+    _add_account(command, None)
+    _add_connecting(command)
+    command.add_argument(
         "--transport",
         choices=TRANSPORTS,
         metavar="NAME",
@@ -339,15 +360,6 @@ def _add_cancelling(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--connect-timeout", type=_seconds, metavar="SECONDS",
         help="how long connecting may take, and then logging in (default: 10)",
-    )  # fmt: skip
-    command.add_argument(
-        "--ca-file",
-        metavar="FILE",
-        help="trust the certificates in this PEM file instead of the system's",
-    )
-    command.add_argument(
-        "--allow-plaintext", action="store_true",
-        help="allow an unencrypted ws:// URL to another machine; the login can be read on the way",
     )  # fmt: skip
     command.add_argument(
         "--confirm", action="store_true",

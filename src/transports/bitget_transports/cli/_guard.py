@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 
 from bitget_proto import (
     Armed,
-    Dialect,
     Lapsed,
     NotRenewed,
     Stopped,
@@ -20,11 +19,8 @@ from bitget_proto import (
 )
 
 from ._exit_codes import Exit, Failure
-from ._keys import VARIABLES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .._driver.guard import GuardEvent
     from ._screen import Screen
     from ._stop import Stop
@@ -62,40 +58,6 @@ exit codes:
   70   a bug of this command: run it again with --debug
   141  the output could not be written; the countdown was left on
 """
-
-
-def add_arguments(guard: argparse.ArgumentParser, countdown: Callable[[str], int]) -> None:
-    """Add the arguments of the command. `countdown` reads a number of seconds."""
-    guard.add_argument(
-        "--countdown", type=countdown, default=30, metavar="SECONDS",
-        help="cancel all orders this long after the last renewal, 5 to 60 s (default: 30)",
-    )  # fmt: skip
-    guard.add_argument(
-        "--leave-on", action="store_true",
-        help="leave the countdown on at the end, so that the exchange cancels all orders",
-    )  # fmt: skip
-    where = guard.add_mutually_exclusive_group()
-    where.add_argument(
-        "--demo-trading",
-        action="store_true",
-        help="guard the demo account; needs a demo API key",
-    )
-    where.add_argument("--url", help="the URL of the WebSocket instead of the exchange's")
-    guard.add_argument(
-        "--credentials",
-        metavar="FILE",
-        help="read the API key from this TOML file (see keys below; default: the environment)",
-    )
-    guard.add_argument(
-        "--ca-file",
-        metavar="FILE",
-        help="trust the certificates in this PEM file instead of the system's",
-    )
-    guard.add_argument(
-        "--allow-plaintext", action="store_true",
-        help="allow an unencrypted ws:// URL to another machine; the key can be read on the way",
-    )  # fmt: skip
-    guard.set_defaults(account=Dialect.UNIFIED.value, proxy=True, variables=VARIABLES)
 
 
 def run(arguments: argparse.Namespace, screen: Screen, stop: Stop) -> Exit:
