@@ -141,6 +141,10 @@ class NoAnswer:
     throttled: bool = False
     """Whether the exchange asked to slow down (429)."""
 
+    stamp_refused: bool = False
+    """Whether the exchange refused the timestamp of the request, usually because of a skewed clock:
+    sign the next one for the exchange's own time."""
+
 
 LookUpReply: TypeAlias = OrderPage | NoSuchOrder | NoAnswer
 """What REST said to a look-up."""

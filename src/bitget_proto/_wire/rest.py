@@ -55,6 +55,9 @@ _CLASSIC_ACCOUNT = "40084"
 _NO_SUCH_ORDER = ("25204", "40109", "43001")
 """Either API may send any of them. Which it sends for an id that never was is not documented."""
 
+_STAMP_REFUSED = ("40005", "40008")
+"""The timestamp is invalid, or more than 30 s from the exchange's time."""
+
 _MAX_REASON = 200
 
 _loads = plain_loads()
@@ -291,6 +294,7 @@ class RestCodec:
             code=code,
             throttled=status == _TOO_MANY_REQUESTS
             or CLASSES[self.dialect][code] is CodeClass.THROTTLED,
+            stamp_refused=code in _STAMP_REFUSED,
         )
 
     def _page_of(self, question: Question, page: Page) -> LookUpReply:

@@ -58,9 +58,6 @@ from .rest import as_answer
 
 NOT_FOLLOWED = "the channel does not follow orders: open it with orders=True"
 
-_STAMP_REFUSED = "40008"
-"""The timestamp of a request is more than 30 s from the exchange's time."""
-
 _PAGE_INTERVAL = 0.1
 """Seconds between two pages of open orders: REST allows 10 a second for futures, 20 for others."""
 
@@ -256,7 +253,7 @@ class Confirmer:
         reply = self.rest.read_look_up(question, *as_answer(answer))
         if not isinstance(reply, NoAnswer):
             return reply
-        if reply.code == _STAMP_REFUSED:
+        if reply.stamp_refused:
             self.stamp_refused()
         return attrs.evolve(reply, reason=self.account.redactor.hide(reply.reason))
 
