@@ -770,7 +770,7 @@ def test_open_orders_of_no_product_line_are_refused() -> None:
 
 @pytest.mark.parametrize(("code", "refused"), [("40008", True), ("40005", True), ("40014", False)])
 @pytest.mark.parametrize("rest", [CLASSIC, UNIFIED])
-def test_a_refused_timestamp_is_told_from_other_refusals(
+def test_a_refused_timestamp_differs_from_other_refusals(
     rest: RestCodec, code: str, *, refused: bool
 ) -> None:
     reply = rest.read_look_up(OneOrder(SPOT_ORDER), 400, body(None, code))
