@@ -1,5 +1,6 @@
 """Runs the Python of README and docs as tests: what a page shows is what happens."""
 
+import gc
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from importlib import import_module
@@ -44,6 +45,12 @@ pytest_collect_file = (
     )
     + Sybil(parsers=_parsers, patterns=["README.md", "docs/*.md"], excludes=["docs/quickstart.md"])
 ).pytest()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:  # noqa: ARG001 - a hook's name
+    """The tests themselves are no garbage: a collection that looks at them takes 0.2 s."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -83,15 +83,11 @@ def nothing_left() -> Generator[None]:
 
 @contextmanager
 def _nothing_left() -> Generator[None]:
-    gc.freeze()  # do not collect existing objects again: that is slow
     threads, descriptors = _threads(), _descriptors()
-    try:
-        # So that servers stop at once.
-        with patch.object(hostile_server, "TICK", 0.005), patch.object(_victim, "TICK", 0.005):
-            yield
-        gc.collect()
-    finally:
-        gc.unfreeze()
+    # So that servers stop at once.
+    with patch.object(hostile_server, "TICK", 0.005), patch.object(_victim, "TICK", 0.005):
+        yield
+    gc.collect()
     end = time.monotonic() + 5.0
     # The peer's threads are still ending. What one look finds is what counts: a peer may accept a
     # connection, and start a thread for it, after the client has closed it.
