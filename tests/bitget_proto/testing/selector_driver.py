@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 from bitget_proto import (
@@ -44,6 +45,9 @@ Call = Callable[[Connection, float], object]
 
 
 class SelectorDriver:
+    running: ClassVar[list[SelectorDriver]] = []
+    """The drivers whose `run` has not returned, among them those that the kit has given up."""
+
     def __init__(self, connection: Connection, url: str) -> None:
         self.connection = connection
         self.url = urlsplit(url)
@@ -78,6 +82,7 @@ class SelectorDriver:
     # --- the loop ---
 
     def run(self) -> None:
+        self.running.append(self)
         try:
             try:
                 self.dial()
@@ -87,6 +92,7 @@ class SelectorDriver:
                 self.opened()
                 self.serve()
         finally:
+            self.running.remove(self)
             self.leave()
 
     def now(self) -> float:
