@@ -309,7 +309,7 @@ def test_a_countdown_that_cannot_be_started_raises_and_says_that_it_may_be_on(
     )
     with pytest.raises(GuardFailed, match=why):
         guarded(flavour, rest)
-    assert rest.countdowns[:4] == ["30", "30", "30", "0"]
+    assert [rest.countdowns[:3], {*rest.countdowns[3:]}] == [["30"] * 3, {"0"}]
 
 
 @pytest.mark.usefixtures("hopeless")

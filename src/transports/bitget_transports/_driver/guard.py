@@ -225,6 +225,7 @@ class GuardDriver:
             for_good = event.why is WhyNotRenewed.REFUSED and event.code_class in _FOR_GOOD
             if for_good or self._attempts == _ATTEMPTS:
                 self.failure, self.settled = _failure(event, self._attempts), True
+                self.stop(disarm=True)
 
     def _report(self, event: GuardEvent) -> None:
         self._log.guard(event, self._countdown)
@@ -315,8 +316,7 @@ class AsyncGuardDriver(GuardDriver, ABC):
         Raises: GuardFailed.
         """
         await self._until(lambda: self.settled)
-        if not self.guard.armed and (self.failure is not None or self._over):
-            self.stop(disarm=True)
+        if self.failure is not None or self._over:
             await self._until(lambda: self.stopped is not None)
             raise self.not_armed()
 

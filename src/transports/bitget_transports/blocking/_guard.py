@@ -131,8 +131,7 @@ class _Driver(GuardDriver):
         """
         with self._news:
             self._until(lambda: self.settled)
-            if not self.guard.armed and (self.failure is not None or self._over):
-                self.stop(disarm=True)
+            if self.failure is not None or self._over:
                 self._until(lambda: self.stopped is not None)
                 raise self.not_armed()
 
