@@ -42,6 +42,9 @@ from .tidy import nothing_left, tidy
 AWAITED = [flavour for flavour in Flavour if flavour is not Flavour.BLOCKING]
 WITHOUT_TRIO = [flavour for flavour in AWAITED if flavour is not Flavour.ANYIO_TRIO]
 
+UNHURRIED = Config(answer_timeout=None, drain_timeout=0.5)
+"""A cancel without an answer waits until the channel is closed, which is soon done."""
+
 awaited = pytest.mark.parametrize("flavour", AWAITED)
 without_trio = pytest.mark.parametrize("flavour", WITHOUT_TRIO)
 
@@ -335,7 +338,7 @@ def test_a_channel_ends_with_the_task_group_that_it_was_given(flavour: Flavour) 
         server.inject(Fault.SILENT)
 
         async def scenario(connect: Connect) -> None:
-            opener: Any = connect(KEY, url=server.url, config=Config(answer_timeout=None))
+            opener: Any = connect(KEY, url=server.url, config=UNHURRIED)
             tasks = anyio.create_task_group()
             await tasks.__aenter__()
             channel: Channel = await opener.open(tasks)
@@ -444,7 +447,7 @@ def test_a_failure_of_the_task_ends_the_channel_and_is_raised_once(
 
         async def scenario(connect: Connect) -> None:
             async with somewhere(flavour) as tasks:
-                opener: Any = connect(KEY, url=server.url, config=Config(answer_timeout=None))
+                opener: Any = connect(KEY, url=server.url, config=UNHURRIED)
                 channel: Channel = opener._channel()
                 opener._channel = lambda: channel
                 running = channel._driver.running

@@ -49,6 +49,15 @@ ONE = orders(1)[0]
 
 
 @pytest.fixture(autouse=True)
+def _soon(flavour: Flavour, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look orders up sooner than by default, except once."""
+    if flavour is not Flavour.BLOCKING:
+        soon = partial(Reconciler, ReconcilerConfig(settle=0.2))
+        monkeypatch.setattr(confirmer, "Reconciler", soon)
+        monkeypatch.setattr(confirmer, "_FIRST_DELAY", 0.01)
+
+
+@pytest.fixture(autouse=True)
 def _nothing_left() -> Iterator[None]:
     with nothing_left():
         yield

@@ -163,13 +163,13 @@ def test_finals_come_while_other_orders_are_still_cancelled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A thousand orders take 105 s to cancel, which is longer than an order may wait for proof."""
-    impatient = partial(Reconciler, ReconcilerConfig(deadline=3.0, settle=0.2))
+    impatient = partial(Reconciler, ReconcilerConfig(deadline=1.5, settle=0.1))
     monkeypatch.setattr("bitget_transports._driver.confirmer.Reconciler", impatient)
-    slow = Config(messages_per_second=2)
-    with exchange_in_thread(silent(12)) as server:
+    slow = Config(messages_per_second=3)
+    with exchange_in_thread(silent(8)) as server:
 
         def check(pairs: list[tuple[str, Final | None]]) -> None:
-            assert [type(final) for _, final in pairs] == [Cancelled] * 12
+            assert [type(final) for _, final in pairs] == [Cancelled] * 8
             assert pairs[0][0] == "still cancelling"
 
         async def main() -> list[tuple[str, Final | None]]:
@@ -183,7 +183,7 @@ def test_finals_come_while_other_orders_are_still_cancelled(
 
         check(asyncio.run(main()))
     with (
-        exchange_in_thread(silent(12)) as server,
+        exchange_in_thread(silent(8)) as server,
         bitget_transports.blocking.connect(
             KEY, url=server.url, config=slow, orders=True
         ) as channel,
