@@ -191,6 +191,11 @@ def test_a_cancel_many_that_is_not_iterated_takes_no_orders(flavour: Flavour) ->
     assert (pulled.count, server.exchange.log) == (0, [])
 
 
+async def put_into(found: list[Outcome], outcomes: AsyncIterator[Outcome]) -> None:
+    async for outcome in outcomes:
+        found.append(outcome)
+
+
 def test_an_exception_in_the_orders_is_raised_and_loses_no_outcome(
     flavour: Flavour,
 ) -> None:
@@ -204,8 +209,7 @@ def test_an_exception_in_the_orders_is_raised_and_loses_no_outcome(
             async with connect(KEY, url=server.url, config=FAST) as channel:
                 found: list[Outcome] = []
                 with pytest.raises(KeyError, match="no more"):
-                    async for outcome in channel.cancel_many(some()):
-                        found.append(outcome)
+                    await put_into(found, channel.cancel_many(some()))
                 found += await outcomes_in_events(channel, 2 - len(found))
                 assert numbers(found) == [1, 2]
 
@@ -220,8 +224,7 @@ def test_an_invalid_order_is_refused_and_loses_no_outcome(flavour: Flavour) -> N
             async with connect(KEY, url=server.url, config=FAST) as channel:
                 found: list[Outcome] = []
                 with pytest.raises(ValidationError, match="rubbish"):
-                    async for outcome in channel.cancel_many(some):
-                        found.append(outcome)
+                    await put_into(found, channel.cancel_many(some))
                 found += await outcomes_in_events(channel, 2 - len(found))
                 assert numbers(found) == [1, 2]
                 assert channel.capacity == 1000
