@@ -163,7 +163,7 @@ class Connection:
         self._outcomes = Outcomes(self._in_flight, self._frames, self._outputs)
 
         self._closing = False
-        """Whether the connection takes nothing more, and ends once nothing is open."""
+        """Whether the connection takes nothing more, and ends once no cancel or frame is left."""
         self._cause, self._detail = WhyClosed.ASKED, ""
         """The reason and the detail of `Closed` when DRAINING ends."""
 
@@ -191,7 +191,7 @@ class Connection:
 
     @property
     def waiting_for_grant(self) -> int:
-        """The number of cancels that a grant to the budget would let leave, at the last call.
+        """The number of cancels that wait for the budget alone, at the last call.
 
         Pass it to `Lease.wanted` after each drain.
         """
@@ -273,8 +273,8 @@ class Connection:
     def lost(self, now: float, reason: str = "", unsent: Iterable[str] = ()) -> None:
         """Handle the end of the transport, or a failed dial. Then drain `poll`.
 
-        `reason` is text for people. `unsent` are the ids of cancels whose frames `poll` has
-        returned, but of which provably not one byte was sent: they end `Unresolved(sent=False)`.
+        `reason` is text for people. `unsent` has the ids of cancels whose frames `poll`
+        returned, and of which certainly no byte was sent: they end `Unresolved(sent=False)`.
         Leave out an id if you are not sure. The call is ignored after the end.
 
         Raises: ValidationError if `unsent` is not an iterable of strings.
@@ -389,8 +389,8 @@ class Connection:
         the answer names no request. Answers are matched by id alone. So the `id` of a trade request
         (`op` "trade") must not be that of a cancel, and no later cancel may have it: the last 1,024
         ids are remembered. While both cancels and your frames are queued, every tenth frame is one
-        of yours. No event reports that a frame was sent; `close` drops those that were not, unless
-        it is called with `queued="send"`.
+        of yours. No event reports that a frame was sent. `close` drops unsent frames, unless you
+        pass `queued="send"`.
 
         Raises: LocalProtocolError if the connection is closing or closed; NoRoom if
         `Config.max_own_frames` frames wait; ValidationError if `text` cannot be a text message or
@@ -408,8 +408,8 @@ class Connection:
         """Subscribe to changes of your orders, which are `OrderUpdate` events. Then drain `poll`.
 
         `inst_types` are the product lines, by default all. Unified accounts have one subscription
-        for all, so there they change nothing. The frame is sent after the login, and before every
-        cancel that has not been sent. The exchange answers for each product line: `Subscribed` or
+        for all product lines: there it has no effect. The frame is sent after the login, ahead of
+        all queued cancels. The exchange answers for each product line: `Subscribed` or
         `SubscribeRefused`. A new connection needs a new subscription. The exchange allows "240
         subscriptions an hour" on a connection, which are not counted here.
 
@@ -653,7 +653,7 @@ class Connection:
         self._move(why)
 
     def _recover(self) -> None:
-        """End the connection after an interrupted call, of which any part may have been done.
+        """End the connection after a call that was interrupted at an unknown point.
 
         Keep the outputs, add an outcome for each cancel that has none, and end. If this is
         interrupted too, the next call repeats it.

@@ -1,13 +1,13 @@
 """Renews the exchange's countdown, which cancels all orders of a unified account when it ends.
 
 This is a dead man's switch: a program that stops renewing, for whatever reason, leaves no orders
-behind. The exchange has it in REST, `POST /api/v3/trade/countdown-cancel-all`: 0 or 5 to 60
-seconds, once a second at most, and off again after it has fired. Rules that a change could break:
+behind. It is a REST request, `POST /api/v3/trade/countdown-cancel-all`, of 0 or 5 to 60
+seconds, at most once a second. After the countdown has fired, it is off. Rules that a change could break:
 
 - The exchange starts the countdown between question and answer. So it ends at the earliest
   `countdown` seconds after the question: only until then is the switch known to be armed.
-- What has no answer may still be done, as long as its signature is valid. So a countdown counts as
-  turned off only if every request before has an answer.
+- The exchange may still execute a request without an answer, while its signature is valid. So the
+  countdown counts as off only if no request to start it from the last 30 s is without an answer.
 - One request at a time: two could overtake each other.
 - A renewal without an answer after `interval` counts as late, and is repeated. Its answer still
   counts when it comes.
@@ -32,8 +32,8 @@ from .deadlines import finite_time
 from .rate_limit import MARGIN, WINDOW
 
 _LONGEST_INTERVAL: Final = 5.0
-"""Seconds between two renewals, at most: "renew every 3 to 5 s". A third of a countdown below 15 s,
-so that one renewal may fail and the next be in time."""
+"""Seconds between two renewals, at most: "renew every 3 to 5 s". For a countdown below 15 s it is
+a third of it: one renewal may fail, and the next is still in time."""
 
 _SPACING: Final = WINDOW + MARGIN
 """Seconds between two requests, at least: the exchange takes one a second."""
@@ -116,8 +116,8 @@ class Lapsed:
 class Stopped:
     """The last output, after `stop`.
 
-    `disarmed` says that the countdown is off. Otherwise the exchange will cancel all orders of the
-    account, or may do so: within the countdown, or `countdown` + 30 s after a request that has no
+    `disarmed` says that the countdown is off. Otherwise the exchange may still cancel all orders
+    of the account: within `countdown` seconds, or within `countdown` + 30 s if a request has no
     answer.
     """
 

@@ -8,10 +8,10 @@ one `Final`.
 
 What is evidence
 - An end state, from wherever, is final: an order that has ended never changes. Otherwise the larger
-  fill counts. So evidence may come in any order, twice, or before `track`, and pushes need not wait
-  for the look-ups that are asked after a reconnect.
-- "Open" in a push is old by an unknown time and proves nothing. In a look-up it proves that the order
-  was open `settle` seconds before it was asked, because REST is not further behind.
+  fill counts. So evidence may come in any order, twice, or before `track`. After a reconnect, pushes
+  can be handled before the look-ups are answered.
+- "Open" in a push is old by an unknown time and proves nothing. "Open" in a look-up proves that the
+  order was open `settle` seconds before the request, because REST lags by no more than that.
 - No time of the exchange is compared with the caller's clock.
 
 Rules for changes
@@ -21,9 +21,9 @@ Rules for changes
 - Deadlines fire in `handle_timeout` only. `poll` compares the rate limits with `now`.
 - A call that makes several changes sets `_in_call` before the first and clears it after the last. If
   a call finds it set, an exception interrupted the previous call, and `_recover` ends the reconciler.
-  It relies only on `_orders.all` and `_outputs`, so add a `Final` to the one before the order is
-  removed from the other. In `poll`, call nothing between removing an output, or clearing `_in_call`,
-  and returning.
+  It relies only on `_orders.all` and `_outputs`, so add a `Final` to `_outputs` before you
+  remove its order from `_orders.all`. In `poll`, return at once after you remove an output or clear
+  `_in_call`.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ class Reconciler:
     `handle_timeout` at the time of a `Wait`. After each call, drain `poll`: call it until it returns
     a `Wait`.
 
-    While pushes arrive, it waits `ReconcilerConfig.settle` seconds for one before it looks an order
-    up; otherwise it looks it up at once. Until `up` is called, no pushes arrive.
+    After `up`, it waits `ReconcilerConfig.settle` seconds for a push before it looks an order up.
+    Before `up`, and after `down`, it looks an order up at once.
 
     `now` is the time in seconds on a clock of your choice that does not run backwards. A time earlier
     than the last one counts as the last one. Every call raises LocalProtocolError if `now` is not a
@@ -227,7 +227,7 @@ class Reconciler:
     def up(self, now: float) -> None:
         """Handle that pushes arrive from now on: the exchange has confirmed the subscription.
 
-        Orders that are tracked later first wait for a push. Then drain `poll`.
+        An order that is tracked after this call waits for a push first. Then drain `poll`.
         """
         self._input(now, self._set_up)
 
@@ -274,7 +274,7 @@ class Reconciler:
     # --- evidence ---
 
     def _learn(self, update: OrderUpdate, evidence: Evidence, asked_at: float | None) -> None:
-        """Take what an update says of the orders that it is about; a push was not asked for."""
+        """Apply an update to the orders that it concerns. `asked_at` is None for a push."""
         orders = self._orders
         found = orders.find(update)
         ended = has_ended(update)
@@ -290,7 +290,7 @@ class Reconciler:
                 and asked_at is not None
                 and asked_at >= tracked.settled_at
             ):
-                # Not before `tracked_at`, as a rounded difference might be.
+                # Rounding could put the difference before `tracked_at`.
                 as_of = max(tracked.tracked_at, asked_at - self._config.settle)
                 self._still_open(tracked, as_of)
             else:

@@ -90,8 +90,8 @@ class Session:
     returns a `Dial`. After each call, drain it again: call it until it returns a `Wait`.
 
     `config` holds the limits. `codec` and `budget` are shared by all links. The default budget
-    allows as many cancels per second as a single link, because two links would otherwise send twice
-    as many while one replaces the other; `Budget(None)` sets no limit. `jitter` is a function that
+    has the rate of one link. Without it, two links would send at twice that rate while one replaces
+    the other; `Budget(None)` sets no limit. `jitter` is a function that
     returns a number from 0 to 1, such as `random.random`. It spreads the dials of many clients.
 
     `now` is the time in seconds on a clock of your choice that does not run backwards. A time earlier
@@ -201,7 +201,7 @@ class Session:
 
     @property
     def waiting_for_grant(self) -> int:
-        """The number of cancels that a grant to the budget would let leave, at the last call.
+        """The number of cancels that wait for the budget alone, at the last call.
 
         Pass it to `Lease.wanted` after each drain.
         """
@@ -272,11 +272,10 @@ class Session:
     ) -> None:
         """Handle the end of a link's transport, or a failed dial. Then drain `poll`.
 
-        `reason` is text for people. `unsent` lists the ids of cancels that `poll` returned as
-        frames for this link, and of whose frames you are certain that not one byte was sent. Leave
-        out an id if you are not sure. `retry_after` is the number of seconds for which the exchange
-        asked not to be dialled (HTTP 429 with `Retry-After`): there is no dial for that time, or
-        for 300 s if that is less.
+        `reason` is text for people. `unsent` has the ids of cancels whose frames
+        `poll` returned for this link, and of which certainly no byte was sent. Leave out an id if
+        you are not sure. `retry_after` is the number of seconds of the exchange's `Retry-After`
+        (HTTP 429). No link is dialled for that time, or for 300 s if it is longer.
 
         Raises: ValidationError if `unsent` is not an iterable of strings, or `retry_after` is not a
         number of seconds from 0 up.
@@ -434,8 +433,8 @@ class Session:
     def send(self, text: str, now: float) -> None:
         """Queue a frame of your own, as `Connection.send`, on the current link or the next one.
 
-        A link that ends drops its frames, and what you subscribed to with them ends with it:
-        subscribe again at each `Up`. Then drain `poll`.
+        When a link ends, its queued frames are dropped, and so are the subscriptions that you sent
+        on it: subscribe again at each `Up`. Then drain `poll`.
 
         Raises: LocalProtocolError if the session is closing or has ended; NoRoom if
         `Config.max_own_frames` frames wait; ValidationError if `text` cannot be a text message or
@@ -453,8 +452,8 @@ class Session:
     def subscribe_orders(self, now: float, inst_types: Iterable[InstType] | None = None) -> None:
         """Subscribe to changes of your orders, as `Connection.subscribe_orders`, on every link.
 
-        The subscription is repeated on each link, before its first cancel, and each time the
-        exchange answers. Then drain `poll`.
+        Each link subscribes again before its first cancel, and the exchange answers each time. Then
+        drain `poll`.
 
         Raises: LocalProtocolError if the session is closing or has ended; ValidationError for
         anything but product lines of the account.

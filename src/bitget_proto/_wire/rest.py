@@ -2,7 +2,7 @@
 
 - `classic_rest` and `unified_rest` have the paths and the keys of each API.
 - An answer is evidence about orders. So whatever cannot be read completely is `NoAnswer`; above all
-  an empty or unreadable answer never means that there is no order.
+  an empty or unreadable body never means that there is no order. An empty list for one order does.
 - Reading never raises because of what an answer contains.
 """
 
@@ -53,7 +53,7 @@ _SUCCESS = "0"
 _CLASSIC_ACCOUNT = "40084"
 
 _NO_SUCH_ORDER = ("25204", "40109", "43001")
-"""Either API may send any of them. Which it sends for an id that never was is not documented."""
+"""Either API may send any of them. The code for an id that never existed is not documented."""
 
 _STAMP_REFUSED = ("40005", "40008")
 """The timestamp is invalid, or more than 30 s from the exchange's time."""
@@ -193,9 +193,9 @@ class RestCodec:
         """Return what the answer to the cancel of this order says.
 
         A `TradeReply` if the exchange accepted the request, with the status 200 and code 0. Anything
-        else is an `ErrorReply`. It has no code, and `message` says what came, if the answer cannot
-        be read or names another order, if it has code 0 with another status, or the code of a
-        refusal with a status of 500 or more: nothing follows from these.
+        else is an `ErrorReply`. Some answers prove nothing: one that cannot be read or names another
+        order, code 0 with another status, and the code of a refusal with a status of 500 or more.
+        The `ErrorReply` then has no code, and `message` says what came.
 
         Raises: ValidationError if the body is neither text nor bytes.
         """
@@ -227,7 +227,7 @@ class RestCodec:
         """Return None if the exchange took the request of `cancel_by_symbol` or `countdown`, and
         otherwise why not.
 
-        It says nothing about any order: on classic accounts a cancel by symbol is "executed
+        Neither says anything about an order: on classic accounts a cancel by symbol is "executed
         asynchronously" (Cancel Symbol Orders). Look the orders up. Without a complete answer, the
         exchange may have taken the request all the same.
 

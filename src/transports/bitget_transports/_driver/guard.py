@@ -212,7 +212,7 @@ class GuardDriver:
     def _may_fire(self) -> str:
         return (
             "The exchange may still cancel all orders of the account, within "
-            f"{self._countdown} s or, after a request without an answer, {self._countdown + 30} s"
+            f"{self._countdown} s, or within {self._countdown + 30} s if a request has no answer"
         )
 
     def _learn(self, event: GuardEvent) -> None:

@@ -30,7 +30,7 @@ LONGEST = 15.0
 `Config.answer_timeout`. A late answer still says what became of the cancel."""
 
 _MAX_BODY = 4 * 2**20
-"""Bytes of a body that are read. `RestCodec` reads no longer one."""
+"""Bytes of a body that are read. `RestCodec` does not read longer ones."""
 
 Answer: TypeAlias = tuple[int, bytes]
 """The status and the body of an HTTP answer."""
@@ -54,7 +54,7 @@ def origin_of(target: Target) -> tuple[str, bool]:
 
 
 def check_rest(rest: object, *, orders: object, rest_after: float | None = None) -> None:
-    """Check the arguments `rest` and `orders`, and that `rest_after` can be kept.
+    """Check `rest` and `orders`, and that REST is available if `rest_after` needs it.
 
     Raises: ValidationError if `rest` is neither None nor a function, or is not used; ImportError,
     with the command to install it, if `rest_after` needs httpx and it is missing.
@@ -64,7 +64,7 @@ def check_rest(rest: object, *, orders: object, rest_after: float | None = None)
     if rest is not None and not orders and rest_after is None:
         raise ValidationError(
             "rest is used by confirm and cancel_all, and with SessionConfig.rest_after: pass "
-            "orders=True as well, set rest_after, or leave it out"
+            "orders=True as well, set rest_after, or leave out rest"
         )
     if rest is None and rest_after is not None:
         _httpx()
@@ -128,7 +128,7 @@ class _Sender:
 
 
 class _Body:
-    """The body of an answer, of which neither the length nor the time is the peer's choice."""
+    """The body of an answer, with limits on its length and on the time to read it."""
 
     def __init__(self, request: RestRequest) -> None:
         self.read = bytearray()
@@ -250,7 +250,7 @@ def _replace_pool(client: Any, pool: object) -> None:
     transport = client._transport
     if not hasattr(transport, "_pool"):
         raise RuntimeError(
-            "this version of httpx takes no proxy from here: install httpx 0.28, or pass a function "
+            "no proxy can be set in this version of httpx: install httpx 0.28, or pass a function "
             "as rest"
         )
     transport._pool = pool
