@@ -305,7 +305,7 @@ def test_a_countdown_that_cannot_be_started_raises_and_says_that_it_may_be_on(
     rest.always = OSError("cut")
     why = (
         r"^the countdown could not be started after 3 attempts: OSError: cut: check the network, and "
-        r"any proxy\. The exchange may still cancel all orders of the account, within 30 s or"
+        r"any proxy\. The exchange may still cancel all orders of the account, within 30 s, or"
     )
     with pytest.raises(GuardFailed, match=why):
         guarded(flavour, rest)

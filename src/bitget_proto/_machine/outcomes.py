@@ -111,7 +111,7 @@ class Outcomes:
             return
         self.answered = True
         in_flight, reported = self._in_flight, False
-        # The code of a success would read as the success of an order of which nothing is known.
+        # A success code would suggest that a cancel without an answer of its own succeeded.
         said = () if reply.code_class is _ACCEPTED else (reply.code, reply.message)
         for cancel in batch:
             answer = cancel.answer_in(reply)

@@ -1,12 +1,12 @@
 """What became of a channel's orders: a `Reconciler`, fed by the pushes of the channel and by REST.
 
-No task of its own runs. The calls that wait for a `Final` do the work: one of them serves, which
-means that it asks REST and fires what is due, for all that wait. When it has its own `Final`, or is
+No task of its own runs. The calls that wait for a `Final` do the work: one of them serves: it
+asks REST, and fires due timers, for all that wait. When it has its own `Final`, or is
 cancelled, it hands over to another.
 
 Rules for changes:
-- Each `Final` goes to the call that waits for it, and to `report`. One whose call has been left
-  goes to `report` alone.
+- Each `Final` goes to the call that waits for it, and to `report`. If that call no longer
+  waits, it goes to `report` alone.
 - Nothing here waits. The transports wait.
 """
 
@@ -69,7 +69,7 @@ _ATTEMPTS = 5
 """How often a page of open orders is asked for. Our choice."""
 
 _FIRST_DELAY = 0.1
-"""Half of the seconds before the second attempt; each further one waits twice as long."""
+"""Half of the seconds before the second attempt. The wait doubles with each further attempt."""
 
 
 class FinalWaiter:
@@ -291,7 +291,7 @@ class Asked:
 class Listing:
     """Reads the open orders, page by page.
 
-    `settling` says that the exchange executes a cancel by symbol.
+    Pass `settling=True` after a cancel by symbol.
     """
 
     def __init__(
@@ -378,4 +378,4 @@ def check_rounds(rounds: object) -> None:
 
 
 def _do_nothing(_: object = None) -> None:
-    """Nothing waits, and nothing is known."""
+    """Do nothing: the default."""

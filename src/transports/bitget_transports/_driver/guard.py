@@ -49,7 +49,7 @@ ObserveGuard: TypeAlias = Callable[[GuardEvent, float], object]
 """Called with each event and when it happened, on `bitget_transports.clock`."""
 
 _ATTEMPTS = 3
-"""The number of failed requests after which the countdown counts as not started. Our choice."""
+"""Give up starting the countdown after this many failed requests. Our choice."""
 
 _FOR_GOOD = (
     CodeClass.BAD_PARAMETERS,
@@ -58,7 +58,7 @@ _FOR_GOOD = (
     CodeClass.LOGIN,
     CodeClass.UNLISTED,
 )
-"""The classes of refusals at which the first request is not repeated."""
+"""Refusals of these classes end the start at once."""
 
 
 @set_module("bitget_transports")
@@ -92,7 +92,7 @@ class Guard:
         if not self.armed:
             raise GuardFailed(
                 "the countdown is not known to be on: the exchange may have cancelled all orders of "
-                "the account, and may cancel none later; renewing goes on (see the log)"
+                "the account, and may not cancel those placed from now on; renewals go on (see the log)"
             )
 
 

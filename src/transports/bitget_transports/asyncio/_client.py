@@ -106,8 +106,8 @@ def connect(
     `orders=True` subscribes to changes of the account's orders, which are `OrderUpdate` events, and
     lets you call `Channel.confirm` and `Channel.cancel_all`. They ask REST with httpx (the extra
     `rest`) or with `rest`, a function that takes a `RestRequest` and its headers, sends it to the
-    exchange, and returns the status and the body of the answer. By default REST is that of the
-    exchange for its own URLs, and on the host of `url` for any other.
+    exchange, and returns the status and the body of the answer. By default, requests go to
+    the exchange's REST host if `url` is one of its own, and otherwise to the host of `url`.
     If the wall clock seems wrong before the first login, REST is asked for the exchange's time; that
     request has no headers.
 
