@@ -340,6 +340,12 @@ def test_what_a_request_lacks_is_named() -> None:
 COUNTDOWN = "/api/v3/trade/countdown-cancel-all"
 
 
+def test_a_parameter_that_is_not_text_is_refused() -> None:
+    body: Any = {"symbol": 5, "orderId": "1"}
+    status, whole = post(classic(), "/api/v2/spot/trade/cancel-order", 0.0, **body)
+    assert (status, whole["code"]) == (400, "40020")
+
+
 def test_at_the_end_of_the_countdown_all_orders_are_cancelled_and_it_is_off() -> None:
     exchange = unified()
     exchange.fill(SPOT, 0.0, "0.25")
