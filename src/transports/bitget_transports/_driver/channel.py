@@ -142,8 +142,8 @@ class Channel:
         With `by_symbol=True` it begins with the exchange's own request to cancel all orders of an
         instrument: one request, where a hundred cancels take 10 s. It waits 1 s, and then lists and
         cancels what is left. The orders that this request has cancelled are not yielded. If it
-        fails, a warning is logged, and all orders are cancelled one by one. It exists as
-        `RestCodec.cancel_by_symbol` says: on classic accounts for spot only.
+        fails, a warning is logged, and all orders are cancelled one by one. Classic accounts
+        have it for spot only: see `RestCodec.cancel_by_symbol`.
 
         Raises: during iteration, RestFailed if the list cannot be read, and as `cancel` and
         `confirm`; ValidationError, before anything is sent, unless `rounds` is a whole number from

@@ -1,8 +1,8 @@
 """`connect` and `open_session` over a blocking socket.
 
 Everything happens in the caller's thread, during the caller's calls: there are no helper threads
-and no signals. Between calls nothing answers the exchange, which drops a connection that sent no
-ping for 2 minutes: `pump` serves the connection while you are idle. Waiting and interrupted calls
+and no signals. Between calls nothing is sent or read, and the exchange drops a connection after
+2 minutes without a ping: call `pump` while you are idle. Waiting and interrupted calls
 are handled in `_driver`.
 """
 
@@ -323,8 +323,8 @@ class Channel:
         With `by_symbol=True` it begins with the exchange's own request to cancel all orders of an
         instrument: one request, where a hundred cancels take 10 s. It waits 1 s, and then lists and
         cancels what is left. The orders that this request has cancelled are not yielded. If it
-        fails, a warning is logged, and all orders are cancelled one by one. It exists as
-        `RestCodec.cancel_by_symbol` says: on classic accounts for spot only.
+        fails, a warning is logged, and all orders are cancelled one by one. Classic accounts
+        have it for spot only: see `RestCodec.cancel_by_symbol`.
 
         Raises: during iteration, RestFailed if the list cannot be read, and as `cancel` and
         `confirm`; ValidationError, before anything is sent, unless `rounds` is a whole number from
