@@ -1,4 +1,7 @@
-"""Runs the Python of README and docs as tests: what a page shows is what happens."""
+"""Runs the Python of README and docs as tests: what a page shows is what happens.
+
+Also the settings that all tests share.
+"""
 
 import gc
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -24,7 +24,7 @@ from bitget_transports.asyncio import open_session
 from bitget_transports.exchange import exchange_in_thread
 from embedded import KEY, exchange
 
-if find_spec("httpx") is None:  # checked at the start, not when an order must go
+if find_spec("httpx") is None:  # checked before there are orders to cancel
     raise SystemExit("REST needs httpx: pip install 'bitget-proto[rest]'")
 
 DONE = "done\n"

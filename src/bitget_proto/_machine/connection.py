@@ -102,9 +102,9 @@ class Connection:
     library's and classic. `budget` limits the cancels of an account and may be shared with other
     connections; by default only the limits of this connection apply.
 
-    `now` is the time in seconds on a clock of your choice that does not run backwards. A time earlier
-    than the last one counts as the last one. Every call raises LocalProtocolError if `now` is not a
-    finite number.
+    `now` is the time in seconds on a clock of your choice that does not run backwards. A time
+    earlier than the last one counts as the last one. Every call raises LocalProtocolError if `now`
+    is not a finite number.
 
     A call that raises LocalProtocolError, or its subclass ValidationError or NoRoom, leaves the
     state unchanged.

@@ -1,13 +1,13 @@
 """Renews the exchange's countdown, which cancels all orders of a unified account when it ends.
 
 This is a dead man's switch: a program that stops renewing, for whatever reason, leaves no orders
-behind. It is a REST request, `POST /api/v3/trade/countdown-cancel-all`, of 0 or 5 to 60
-seconds, at most once a second. After the countdown has fired, it is off. Rules that a change could break:
+behind. It is a REST request, `POST /api/v3/trade/countdown-cancel-all`, of 0 or 5 to 60 seconds, at
+most once a second. After the countdown has fired, it is off. Rules that a change could break:
 
 - The exchange starts the countdown between question and answer. So it ends at the earliest
   `countdown` seconds after the question: only until then is the switch known to be armed.
 - The exchange may still execute a request without an answer, while its signature is valid. So the
-  countdown counts as off only if no request to start it from the last 30 s is without an answer.
+  countdown counts as off only if every request of the last 30 s to start it has an answer.
 - One request at a time: two could overtake each other.
 - A renewal without an answer after `interval` counts as late, and is repeated. Its answer still
   counts when it comes.
@@ -116,9 +116,9 @@ class Lapsed:
 class Stopped:
     """The last output, after `stop`.
 
-    `disarmed` says that the countdown is off. Otherwise the exchange may still cancel all orders
-    of the account: within `countdown` seconds, or within `countdown` + 30 s if a request has no
-    answer.
+    `disarmed` says that the countdown is off. Otherwise the exchange will cancel all orders of the
+    account, or may do so: within `countdown` seconds, or within `countdown` + 30 s if a request has
+    no answer.
     """
 
     disarmed: bool

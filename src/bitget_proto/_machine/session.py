@@ -91,8 +91,8 @@ class Session:
 
     `config` holds the limits. `codec` and `budget` are shared by all links. The default budget
     has the rate of one link. Without it, two links would send at twice that rate while one replaces
-    the other; `Budget(None)` sets no limit. `jitter` is a function that
-    returns a number from 0 to 1, such as `random.random`. It spreads the dials of many clients.
+    the other; `Budget(None)` sets no limit. `jitter` is a function that returns a number from 0 to
+    1, such as `random.random`. It spreads the dials of many clients.
 
     `now` is the time in seconds on a clock of your choice that does not run backwards. A time earlier
     than the last one counts as the last one. Every call raises LocalProtocolError if `now` is not a

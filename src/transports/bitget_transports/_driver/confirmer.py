@@ -1,8 +1,8 @@
 """What became of a channel's orders: a `Reconciler`, fed by the pushes of the channel and by REST.
 
-No task of its own runs. The calls that wait for a `Final` do the work: one of them serves: it
-asks REST, and fires due timers, for all that wait. When it has its own `Final`, or is
-cancelled, it hands over to another.
+No task of its own runs. The calls that wait for a `Final` do the work. One of them serves: it
+asks REST, and fires due timers, for all that wait. When it has its own `Final`, or is cancelled, it
+hands over to another.
 
 Rules for changes:
 - Each `Final` goes to the call that waits for it, and to `report`. If that call no longer
