@@ -77,6 +77,8 @@ from bitget_proto.testing import (
     SessionPair,
 )
 from bitget_proto.testing._exchange.order_book import BookOrder
+from bitget_proto.testing._exchange.scripted_link import ExchangeLinks
+from bitget_proto.testing._exchange.trading import Trading
 
 KEY = Credentials("key", "secret", "passphrase")
 SETTLE = ReconcilerConfig().settle
@@ -165,11 +167,12 @@ class Careless(ScriptedExchange):
         self.random = random
         self.plan = plan
         self.placed: list[BookOrder] = []
+        self._links = CarelessLinks(self, self._trading)
 
     def open_order(self, order: CancelOrder, now: float) -> BookOrder:
         placed = self._book.place(order, Decimal(4), Decimal(100), now)
         self.placed.append(placed)
-        self._push(placed, None, now)
+        self._links.push(placed, None, now)
         return placed
 
     def find(self, order: CancelOrder) -> BookOrder | None:
@@ -182,20 +185,29 @@ class Careless(ScriptedExchange):
                 return placed
         return None
 
-    def _push(self, placed: BookOrder, by: ScriptedLink | None, now: float) -> None:
-        lost = 1.0 if self.plan.dead else self.plan.push_lost
-        for link in self.links:
+
+class CarelessLinks(ExchangeLinks):
+    """Links of a careless exchange."""
+
+    def __init__(self, exchange: Careless, trading: Trading) -> None:
+        super().__init__(trading)
+        self.exchange = exchange
+
+    def push(self, placed: BookOrder, by: ScriptedLink | None, now: float) -> None:
+        random, plan = self.exchange.random, self.exchange.plan
+        lost = 1.0 if plan.dead else plan.push_lost
+        for link in self.exchange.links:
             if link.state is not State.READY:
                 continue
-            for text in link._channels.pushes(placed, int(self.wall_clock(now) * 1000)):
-                if self.random.random() < lost:
+            for text in link._channels.pushes(placed, int(self.exchange.wall_clock(now) * 1000)):
+                if random.random() < lost:
                     visited["push", "lost"] += 1
-                elif self.random.random() < self.plan.push_late:
+                elif random.random() < plan.push_late:
                     # Later states may arrive before it.
                     visited["push", "late"] += 1
-                    link._delayed.put(now + self.random.uniform(0.0, 9.0), text)
+                    link._delayed.put(now + random.uniform(0.0, 9.0), text)
                 else:
-                    for _ in range(self.random.choice([1, 1, 1, 2])):
+                    for _ in range(random.choice([1, 1, 1, 2])):
                         link.say(text, now)
             if link is not by:
                 link._news()

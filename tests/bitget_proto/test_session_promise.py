@@ -7,7 +7,7 @@ each link. The run fails if a state, a transition, a timer, a reason or a policy
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Container, Iterable
 from contextlib import suppress
 from itertools import count, pairwise
@@ -70,7 +70,6 @@ from bitget_proto._machine.arguments import Queued
 from bitget_proto._machine.links import Lane, Links
 from bitget_proto._machine.session_states import SESSION_TRANSITIONS, SessionCause
 from bitget_proto.testing import Act, ExchangeConfig, Fault, ScriptedExchange, SessionPair
-from bitget_proto.testing._exchange.logins import Refusal
 
 from .test_promise import in_time, name_of, names_of
 
@@ -103,9 +102,7 @@ FATAL = [
     '{"event":"error","code":30004,"msg":"not logged in"}',
     '{"event":"error","code":30007,"msg":"request too many"}',
 ]
-LOGIN_REFUSALS = [
-    ("30011", "key"), ("40014", "permission"), ("30099", "unheard of"), ("30013", "stamp"), ("30014", "stamp"),
-]  # fmt: skip
+LOGIN_REFUSALS = ["30011", "40014", "30099", "30013", "30014"]
 QUEUED: list[Queued] = ["drop", "send"]
 NOISE = [0.0, 1.0, 0.5, nan, 2.0, -1.0, 0.25]
 """What a caller's jitter may give; some of it is nonsense."""
@@ -129,15 +126,6 @@ AT_LOGIN = [
 RARELY = st.sampled_from([False, False, False, False, True])
 
 visited: Counter[object] = Counter()
-
-
-class Moody(ScriptedExchange):
-    """It refuses the next logins for the given reasons."""
-
-    moods: deque[tuple[str, str]]
-
-    def _refusal(self, login: SignedLogin, now: float) -> Refusal | None:
-        return Refusal(*self.moods.popleft()) if self.moods else super()._refusal(login, now)
 
 
 class WatchedLinks(Links):
@@ -367,7 +355,7 @@ STARTS = st.builds(
     Start,
     how=st.sampled_from([
         "up", "up", "up", "up", "up", "up", "new", "login goes wrong", "wrong key", "skewed", "skewed for good", "refused",
-        "moody", "bad key", "held",
+        "code unknown", "bad key", "held",
     ]),
     fault=st.sampled_from(AT_LOGIN),
     latency=st.sampled_from([0.0, 0.05, 0.05, 2.0]),
@@ -398,12 +386,12 @@ class Life(RuleBasedStateMachine):
 
     pair: SessionPair
     session: Watched
-    exchange: Moody
+    exchange: ScriptedExchange
     budget: Budget
 
     @initialize(start=STARTS)
     def begin(self, start: Start) -> None:
-        self.exchange = exchange = Moody(
+        self.exchange = exchange = ScriptedExchange(
             [attrs.evolve(order, inst_type=InstType.SPOT) for order in ORDERS[:30]],
             credentials=KEY,
             refusals=self.refusals,
@@ -412,7 +400,6 @@ class Life(RuleBasedStateMachine):
             batches_per_second=start.batches_per_second if start.shared else None,
             tells_limits=start.tells_limits,
         )
-        exchange.moods = deque()
         config = attrs.evolve(
             CONFIG,
             policy=start.policy,
@@ -433,17 +420,17 @@ class Life(RuleBasedStateMachine):
             case "skewed":
                 pair.skew = -100.0
             case "skewed for good":
-                exchange.moods.extend([("30014", "expired")] * 2)
+                exchange.refuse_logins(2, "30014")
             case "login goes wrong":
                 exchange.inject_login(start.fault)
             case "refused":
                 pair.refuse_dials = True
             case "held":
                 pair.hold_dials = True
-            case "moody":
-                exchange.moods.extend([("30099", "unheard of")] * 3)
+            case "code unknown":
+                exchange.refuse_logins(3, "30099")
             case "bad key":
-                exchange.moods.append(("40018", "the address is not on the list"))
+                exchange.refuse_logins(1, "40018")
             case _:
                 pass
         pair.start()
@@ -527,16 +514,16 @@ class Life(RuleBasedStateMachine):
 
     @precondition(lambda self: self.session.state is SessionState.UP)
     @rule(
-        mood=st.sampled_from(LOGIN_REFUSALS),
+        code=st.sampled_from(LOGIN_REFUSALS),
         busy=st.sampled_from([True, True, False]),
         really=st.sampled_from([False, False, True]),
     )
-    def be_refused_while_moving(self, mood: tuple[str, str], busy: bool, really: bool) -> None:
+    def be_refused_while_moving(self, code: str, busy: bool, really: bool) -> None:
         if really:
             self.pair.refuse_dials = self.pair.hold_dials = False
             self.pair.dial_time = 0.05
             self.leave_a_link(busy=busy)
-            self.exchange.moods.extend([mood] * 3)
+            self.exchange.refuse_logins(3, code)
             self.pair.run(10.0)
 
     @precondition(lambda self: self.session.state is SessionState.UP)
@@ -557,7 +544,7 @@ class Life(RuleBasedStateMachine):
             return
         self.pair.drop()
         if then == "be refused":
-            self.exchange.moods.append(LOGIN_REFUSALS[0])
+            self.exchange.refuse_logins(1, LOGIN_REFUSALS[0])
             self.pair.run(2.0)
             return
         if then == "close while dialling":
@@ -577,10 +564,10 @@ class Life(RuleBasedStateMachine):
         self.exchange.inject_login(fault)
 
     @precondition(alive)
-    @rule(mood=st.sampled_from(LOGIN_REFUSALS), really=RARELY)
-    def be_moody(self, mood: tuple[str, str], really: bool) -> None:
+    @rule(code=st.sampled_from(LOGIN_REFUSALS), really=RARELY)
+    def refuse_the_next_login(self, code: str, really: bool) -> None:
         if really:
-            self.exchange.moods.append(mood)
+            self.exchange.refuse_logins(1, code)
 
     @precondition(alive)
     @rule(how=st.sampled_from(["well", "well", "refused", "held", "slow"]))

@@ -120,7 +120,7 @@ class Soak:
         taken = list(self._exchange.log), Counter(self._log.received)
         self._exchange.log.clear()
         self._log.received.clear()
-        self._exchange._faults._coming.clear()
+        self._exchange._links.faults._coming.clear()
         return taken
 
     def _print_line(self, tasks: int) -> None:

@@ -32,7 +32,8 @@ from ._exchange.exchange_events import (
     WhyDropped,
 )
 from ._exchange.faults import Fault, RestFault
-from ._exchange.scripted_exchange import ScriptedExchange, ScriptedLink
+from ._exchange.scripted_exchange import ScriptedExchange
+from ._exchange.scripted_link import ScriptedLink
 from ._exchange.seen_frames import SeenFrame
 from ._exchange.trading import Act
 from ._kit.driver_checks import DriverError, Rule

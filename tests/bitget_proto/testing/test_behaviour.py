@@ -39,7 +39,7 @@ from bitget_proto.testing import (
     VirtualClock,
     WhyDropped,
 )
-from bitget_proto.testing._exchange.scripted_exchange import ScriptedOutput
+from bitget_proto.testing._exchange.scripted_link import ScriptedOutput
 
 ORDERS = [CancelOrder("BTCUSDT", order_id=str(number)) for number in range(30)]
 LOGIN = Wire().encode_login(sign_login(Credentials("key", "secret", "passphrase"), 1))

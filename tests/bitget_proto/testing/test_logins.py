@@ -37,7 +37,7 @@ from bitget_proto.testing import (
     SessionPair,
     VirtualClock,
 )
-from bitget_proto.testing._exchange.scripted_exchange import ScriptedOutput
+from bitget_proto.testing._exchange.scripted_link import ScriptedOutput
 
 ORDER = CancelOrder("BTCUSDT", order_id="1")
 

@@ -187,7 +187,7 @@ def test_the_exchange_can_send_any_text_at_any_time() -> None:
 
 def test_a_plain_connection_and_a_custom_login_are_accepted() -> None:
     login = sign_login(Credentials("k", "s", "p"), 1_763_958_366)
-    pair = Pair(Connection(), ScriptedExchange(ORDERS).link(), login=login)
+    pair = Pair(Connection(), ScriptedExchange(ORDERS), login=login)
     pair.open()
     assert pair.events == [Ready()]
     assert pair.sent[0][1] == Transmit(text=pair.sent[0][1].text, secret=True)

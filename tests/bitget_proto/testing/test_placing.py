@@ -64,7 +64,8 @@ def linked(exchange: ScriptedExchange | None = None, *, login: bool = True) -> S
 
 
 def test_a_placed_order_is_answered_as_documented_and_can_be_cancelled() -> None:
-    link = linked(ScriptedExchange(epoch=1000.0))
+    exchange = ScriptedExchange(epoch=1000.0)
+    link = linked(exchange)
     assert asked(link, placing()) == [
         {
             "event": "trade",
@@ -83,17 +84,18 @@ def test_a_placed_order_is_answered_as_documented_and_can_be_cancelled() -> None
         }
     ]
     order = CancelOrder("BTCUSDT", FIRST, "mine", InstType.SPOT)
-    assert link.exchange.live == (order,)
+    assert exchange.live == (order,)
     (answer,) = asked(link, encode_cancel(CancelOrder("BTCUSDT", client_oid="mine"), "8"))
     assert answer["code"] == 0
-    assert not link.exchange.live
+    assert not exchange.live
 
 
 def test_a_futures_market_order_without_a_client_oid_is_accepted() -> None:
-    link = linked()
+    exchange = ScriptedExchange()
+    link = linked(exchange)
     (answer,) = asked(link, placing(MARKET, instType="USDT-FUTURES"))
     assert answer["arg"][0]["params"] == {"orderId": FIRST}
-    assert link.exchange.live == (
+    assert exchange.live == (
         CancelOrder("BTCUSDT", order_id=FIRST, inst_type=InstType.USDT_FUTURES),
     )
 
@@ -120,10 +122,11 @@ def test_a_placement_and_a_cancel_with_the_same_id_are_both_answered() -> None:
 
 
 def test_a_placement_uses_no_injected_fault_and_is_not_logged() -> None:
-    link = linked()
-    link.exchange.inject(Fault.SILENT)
+    exchange = ScriptedExchange()
+    link = linked(exchange)
+    exchange.inject(Fault.SILENT)
     assert asked(link, placing())[0]["code"] == 0
-    assert link.exchange.log == []
+    assert exchange.log == []
     assert asked(link, encode_cancel(CancelOrder("BTCUSDT", client_oid="mine"), "1")) == []
 
 
@@ -137,7 +140,8 @@ def test_a_placement_counts_as_a_message() -> None:
 
 
 def test_a_client_oid_of_a_live_order_is_refused_with_an_echo() -> None:
-    link = linked()
+    exchange = ScriptedExchange()
+    link = linked(exchange)
     asked(link, placing())
     (answer,) = asked(link, placing(id="8"))
     assert (answer["event"], answer["code"], answer["msg"]) == (
@@ -146,15 +150,16 @@ def test_a_client_oid_of_a_live_order_is_refused_with_an_echo() -> None:
         "Duplicate clientOid",
     )
     assert answer["arg"] == json.loads(placing(id="8"))["args"]
-    assert len(link.exchange.live) == 1
+    assert len(exchange.live) == 1
 
 
 def test_placements_are_refused_before_the_login() -> None:
-    link = linked(login=False)
+    exchange = ScriptedExchange()
+    link = linked(exchange, login=False)
     assert asked(link, placing()) == [
         {"event": "error", "code": 30004, "msg": "User not logged in/User must be logged in"}
     ]
-    assert link.exchange.live == ()
+    assert exchange.live == ()
 
 
 @pytest.mark.parametrize(
@@ -176,12 +181,13 @@ def test_placements_are_refused_before_the_login() -> None:
     ],
 )
 def test_an_invalid_placement_is_refused_with_an_echo(text: str, why: str) -> None:
-    link = linked()
+    exchange = ScriptedExchange()
+    link = linked(exchange)
     (answer,) = asked(link, text)
     assert (answer["event"], answer["code"]) == ("error", 30016)
     assert answer["msg"].startswith(why)
     assert answer["arg"] == json.loads(text)["args"]
-    assert link.exchange.live == ()
+    assert exchange.live == ()
 
 
 def test_a_placed_order_is_pushed_to_subscribers_after_its_answer() -> None:

@@ -34,7 +34,7 @@ from bitget_proto import (
 from bitget_proto.testing import ABORT, Act, Fault, Pair, ScriptedExchange, StrictConnection
 from bitget_proto.testing._exchange.exchange_connection import LENIENT_HINT
 from bitget_proto.testing._exchange.logins import Refusal, invalid_login
-from bitget_proto.testing._exchange.scripted_exchange import ScriptedOutput
+from bitget_proto.testing._exchange.scripted_link import ScriptedOutput
 
 KEY = Credentials("key", "secret", "passphrase")
 BOTH = CancelOrder("BTCUSDT", order_id="1", client_oid="mine", inst_type=InstType.SPOT)
@@ -297,8 +297,8 @@ def test_an_invalid_fault_is_refused() -> None:
         ValidationError, match=r"one of Fault\.SILENT, .*; got a value of type Fault"
     ):
         exchange.inject_login(Fault.DUPLICATE)
-    assert exchange._faults.pop() is None
-    assert exchange._login_faults.pop() is None
+    assert exchange._links.faults.pop() is None
+    assert exchange._links.login_faults.pop() is None
 
 
 @pytest.mark.parametrize("code", ["0", "00", "abc", "", 43001])

@@ -239,7 +239,7 @@ def _rotation(code: str, chance: random.Random, *, lifts: bool) -> Record:
     cut = record.marks["the cut"] = _LIFETIME + 2 * LATENCY
     pair.run(cut - 5.0 - pair.clock.now)
     if lifts:
-        exchange._logins._coming.clear()
+        exchange._links.logins._coming.clear()
     pair.run(5.0)
     pair.run(40.0)
     if lifts:

@@ -16,7 +16,8 @@ from ..._values.events import Accepted, Event, Hangup, Outcome, Rejected, Transm
 from ..._values.orders import CancelOrder, InstType
 from ..._values.set_module import set_module
 from ..._values.states import State
-from .._exchange.scripted_exchange import ScriptedExchange, ScriptedLink
+from .._exchange.scripted_exchange import ScriptedExchange
+from .._exchange.scripted_link import ScriptedLink
 from .._kit.strict_connection import StrictConnection
 from .clock import VirtualClock
 from .network import End, Latency, Wire, handshake_refused, let_pass
@@ -39,7 +40,7 @@ class Pair:
     def __init__(
         self,
         client: Connection | None = None,
-        exchange: ScriptedExchange | ScriptedLink | None = None,
+        exchange: ScriptedExchange | None = None,
         *,
         clock: VirtualClock | None = None,
         latency: Latency = 0.0,
@@ -47,12 +48,8 @@ class Pair:
         login: SignedLogin | None = None,
     ) -> None:
         self.client: Connection = StrictConnection() if client is None else client
-        if exchange is None:
-            exchange = ScriptedExchange()
-        self.link: ScriptedLink = (
-            exchange if isinstance(exchange, ScriptedLink) else exchange.link()
-        )
-        self.exchange: ScriptedExchange = self.link.exchange
+        self.exchange: ScriptedExchange = ScriptedExchange() if exchange is None else exchange
+        self.link: ScriptedLink = self.exchange.link()
         self.clock: VirtualClock = VirtualClock() if clock is None else clock
         self.latency = latency
         self.latency_back = latency_back

@@ -16,7 +16,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 from ..._values.events import Hangup, Transmit, Wait
 from .._exchange.exchange_events import ConnectionDropped
-from .._exchange.scripted_exchange import ScriptedLink
+from .._exchange.scripted_link import ScriptedLink
 from .clock import VirtualClock
 
 Latency: TypeAlias = float | Callable[[], float]

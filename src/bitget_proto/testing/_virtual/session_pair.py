@@ -30,7 +30,8 @@ from ..._values.events import Accepted, Outcome, Rejected, Unresolved, Wait
 from ..._values.orders import CancelOrder, InstType
 from ..._values.rest_requests import sign_request
 from ..._values.set_module import set_module
-from .._exchange.scripted_exchange import ScriptedExchange, ScriptedLink
+from .._exchange.scripted_exchange import ScriptedExchange
+from .._exchange.scripted_link import ScriptedLink
 from .clock import VirtualClock
 from .network import End, Latency, Wire, handshake_refused, let_pass
 
