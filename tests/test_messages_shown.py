@@ -43,7 +43,7 @@ from bitget_proto import (
     Config,
     Connection,
     Credentials,
-    DeadMan,
+    DeadManSwitch,
     Dialect,
     InstType,
     Lease,
@@ -126,9 +126,9 @@ Ends = TypeVar("Ends", Connection, Session)
 # --- the core ---
 
 
-def asked_countdown() -> DeadMan:
+def asked_countdown() -> DeadManSwitch:
     """Return a dead man's switch that has sent its first request."""
-    man = DeadMan()
+    man = DeadManSwitch()
     man.poll(0.0)
     return man
 
@@ -316,8 +316,8 @@ CORE: list[Provoke] = [
     lambda: RestCodec(Dialect.UNIFIED).cancel_by_symbol(None, "BTCUSDT"),
     lambda: RestCodec().countdown(30),
     lambda: RestCodec("unified").countdown(4),
-    lambda: DeadMan(61),
-    lambda: DeadMan().failed(1, "timeout", 0.0),
+    lambda: DeadManSwitch(61),
+    lambda: DeadManSwitch().failed(1, "timeout", 0.0),
     lambda: asked_countdown().failed(1, WRONG, 0.0),
     lambda: sign_request(KEY, WRONG, 1),
     lambda: sign_request(KEY, RestCodec().server_time(), 1_763_958_366),

@@ -80,7 +80,7 @@ MADE: dict[str, object] = {
     "Session": Session(jitter=lambda: 0.5), "Reconciler": Reconciler(),
     "ExchangeConnection": ExchangeConnection(), "StrictConnection": StrictConnection(),
     "Lease": import_module("bitget_proto").Lease(Budget(10)),
-    "DeadMan": import_module("bitget_proto").DeadMan(30),
+    "DeadManSwitch": import_module("bitget_proto").DeadManSwitch(30),
     "StrictSession": StrictSession(jitter=lambda: 0.5),
     "Pair": Pair(), "SessionPair": SessionPair(), "VirtualClock": VirtualClock(), "CancelOrder": SAMPLES["order"],
     "Hangup": import_module("bitget_proto").Hangup(code=1000, reason="asked"),

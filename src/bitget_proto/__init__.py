@@ -76,10 +76,10 @@ from ._wire.messages import (
 )
 
 if TYPE_CHECKING:
-    from ._machine.dead_man import (
+    from ._machine.dead_man_switch import (
         Armed,
-        DeadMan,
-        DeadManOutput,
+        DeadManSwitch,
+        DeadManSwitchOutput,
         Lapsed,
         NotRenewed,
         SetCountdown,
@@ -139,8 +139,8 @@ __all__ = [
     "Config",
     "Connection",
     "Credentials",
-    "DeadMan",
-    "DeadManOutput",
+    "DeadManSwitch",
+    "DeadManSwitchOutput",
     "Dial",
     "Dialect",
     "Difference",
@@ -242,11 +242,11 @@ __all__ = [
 ]
 
 _LAZY = MappingProxyType({
-    "Armed": "._machine.dead_man",
+    "Armed": "._machine.dead_man_switch",
     "Cancelled": "._values.finals",
     "Ask": "._machine.lease",
-    "DeadMan": "._machine.dead_man",
-    "DeadManOutput": "._machine.dead_man",
+    "DeadManSwitch": "._machine.dead_man_switch",
+    "DeadManSwitchOutput": "._machine.dead_man_switch",
     "Dial": "._machine.session_events",
     "Difference": "._trace.replay",
     "Down": "._machine.session_events",
@@ -255,7 +255,7 @@ _LAZY = MappingProxyType({
     "Filled": "._values.finals",
     "Final": "._values.finals",
     "Granted": "._machine.lease",
-    "Lapsed": "._machine.dead_man",
+    "Lapsed": "._machine.dead_man_switch",
     "Lease": "._machine.lease",
     "LeaseOutput": "._machine.lease",
     "LinkClosed": "._machine.session_events",
@@ -263,7 +263,7 @@ _LAZY = MappingProxyType({
     "LinkTransmit": "._machine.session_events",
     "LookUp": "._values.finals",
     "NotFound": "._values.finals",
-    "NotRenewed": "._machine.dead_man",
+    "NotRenewed": "._machine.dead_man_switch",
     "Policy": "._machine.session_config",
     "Reconciler": "._machine.reconciler",
     "ReconcilerConfig": "._machine.reconciler_config",
@@ -276,9 +276,9 @@ _LAZY = MappingProxyType({
     "RestCodec": "._wire.rest",
     "RestRequest": "._values.rest_requests",
     "SessionState": "._machine.session_states",
-    "SetCountdown": "._machine.dead_man",
+    "SetCountdown": "._machine.dead_man_switch",
     "StillOpen": "._values.finals",
-    "Stopped": "._machine.dead_man",
+    "Stopped": "._machine.dead_man_switch",
     "StoreDown": "._machine.lease",
     "StoreUp": "._machine.lease",
     "Trace": "._trace.reader",
@@ -286,7 +286,7 @@ _LAZY = MappingProxyType({
     "Unknown": "._values.finals",
     "Up": "._machine.session_events",
     "WhyEnded": "._machine.session_states",
-    "WhyNotRenewed": "._machine.dead_man",
+    "WhyNotRenewed": "._machine.dead_man_switch",
     "WhyUnknown": "._values.finals",
     "record": "._trace.recorder",
     "replay": "._trace.replay",

@@ -49,7 +49,7 @@ from bitget_proto._machine.outcomes import Outcomes
 from bitget_proto._machine.own_frames import OwnFrames
 from bitget_proto._machine.rate_limit import Pace
 from bitget_proto._machine.request_ids import RequestIds
-from bitget_proto._machine.session_end import SessionEnd
+from bitget_proto._machine.session_closer import SessionCloser
 from bitget_proto._machine.session_outcomes import SessionOutcomes
 from bitget_proto._machine.session_queue import SessionQueue
 from bitget_proto._values.codes import CODES as TABLES
@@ -451,7 +451,7 @@ KEYS: Final[Mapping[type[Any], tuple[_Key | None, Mapping[str, _Key | _Left]]]] 
             "_outputs": _all_past, "_own": key_of, "_rest": _never_there, "_sender": LEFT_OUT,
         },
     ),
-    SessionEnd: (
+    SessionCloser: (
         None,
         {
             **dict.fromkeys(

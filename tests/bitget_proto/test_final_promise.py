@@ -65,7 +65,7 @@ from bitget_proto import (
     WhyUnknown,
     sign_request,
 )
-from bitget_proto._machine.look_up_line import Line
+from bitget_proto._machine.look_up_line import LookUpLine
 from bitget_proto._machine.look_ups import LookUps
 from bitget_proto._machine.tracked_orders import Tracked
 from bitget_proto.testing import (
@@ -632,7 +632,7 @@ def believes_pushes(
     LEARN(self, update, evidence, self._now if asked_at is None else asked_at)
 
 
-def doubts_at_once(self: Line, tracked: Tracked, asked_at: float) -> None:
+def doubts_at_once(self: LookUpLine, tracked: Tracked, asked_at: float) -> None:
     tracked.history_from = asked_at
     self.doubted[tracked.number] = tracked
 
@@ -653,7 +653,7 @@ PLANTS = [
     (Reconciler, "_settle", settles_twice),
     (Tracked, "learn", learns_the_last_fill),
     (Reconciler, "_learn", believes_pushes),
-    (Line, "doubt", doubts_at_once),
+    (LookUpLine, "doubt", doubts_at_once),
     (LookUps, "add", never_looks_up),
 ]
 

@@ -229,7 +229,7 @@ def test_a_module_imports_only_from_lower_layers(module: str) -> None:
 
 OF_A_LINK = {
     "session": ("_ids", "_opened", "_outcomes", "_outputs"),
-    "session_end": ("_drain_within",),
+    "session_closer": ("_drain_within",),
     "link_outputs": ("_outputs",),
     "own_frames": ("_frames",),
     "session_outcomes": ("_in_flight",),

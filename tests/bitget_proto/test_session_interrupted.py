@@ -62,7 +62,7 @@ PARTS = frozenset(
         "session", "cancel_attempts", "cancel_queue", "backoff", "order_spacing", "deadlines", "connection", "heartbeat",
         "rate_limit", "request_ids", "frame_queue", "in_flight", "links", "session_queue", "rest_attempts",
         "outcomes", "message_events", "session_outcomes", "cancel_sender",
-        "link_outputs", "own_frames", "session_end",
+        "link_outputs", "own_frames", "session_closer",
     )
 )  # fmt: skip
 _BEHIND_THE_REMOVAL = frozenset({"return given", "if output is not None:", "return output"})

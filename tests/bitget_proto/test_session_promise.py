@@ -293,7 +293,7 @@ class Watched(Session):
             visited[policy, outcome.sent, outcome.why] += 1
             if not outcome.sent:
                 assert outcome.why is not WhyUnresolved.UNSURE
-                ending = self._end.pending is not None
+                ending = self._closer.pending is not None
                 assert outcome.why is not WhyUnresolved.LOST or ending, (
                     "what never left goes to the next link"
                 )

@@ -190,7 +190,7 @@ def test_a_second_thread_in_a_blocking_channel_is_refused(
     ):
         first = threading.Thread(target=channel.pump, args=(0.3,))
         first.start()
-        while not channel._driver.held:
+        while not channel._driver.unusable:
             time.sleep(0.001)
         for call in (
             lambda: channel.cancel(orders(1)[0]),
@@ -226,7 +226,7 @@ def test_leaving_a_channel_while_another_thread_waits_ends_both(
             target=lambda: outcomes.append(channel.cancel(orders(1)[0])), daemon=True
         )
         other.start()
-        while not channel._driver.held or not server.exchange.log:
+        while not channel._driver.unusable or not server.exchange.log:
             time.sleep(0.001)
         with pytest.raises(LocalProtocolError, match="in use"):
             stack.close()

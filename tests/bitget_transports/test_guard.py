@@ -30,7 +30,7 @@ from bitget_proto import (
     ValidationError,
     WhyNotRenewed,
 )
-from bitget_proto._machine import dead_man
+from bitget_proto._machine import dead_man_switch
 from bitget_proto.testing import ExchangeConfig, ScriptedExchange
 from bitget_transports import Guard, GuardFailed, clock
 from bitget_transports.exchange import exchange_in_thread
@@ -66,19 +66,19 @@ def _nothing_left() -> Iterator[None]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the times of the exchange."""
-    monkeypatch.setattr(dead_man, "_SPACING", 0.02)
+    monkeypatch.setattr(dead_man_switch, "_SPACING", 0.02)
 
 
 @pytest.fixture
 def hopeless(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Give up soon when the countdown cannot be turned off."""
-    monkeypatch.setattr(dead_man, "_STOP_WITHIN", 0.3)
+    monkeypatch.setattr(dead_man_switch, "_STOP_WITHIN", 0.3)
 
 
 @pytest.fixture
 def often(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Renew often. An answer that takes as long is late, which happens on a busy machine."""
-    monkeypatch.setattr(dead_man, "_LONGEST_INTERVAL", 0.3)
+    monkeypatch.setattr(dead_man_switch, "_LONGEST_INTERVAL", 0.3)
 
 
 @asynccontextmanager
@@ -222,7 +222,7 @@ def test_a_failed_renewal_is_reported_and_repeated(
     caplog.set_level(logging.INFO, "bitget_transports")
 
     async def body(guard: Guard, seen: Events) -> None:
-        guard._man._interval = 5.0  # so that no answer is late, however busy the machine
+        guard._switch._interval = 5.0  # so that no answer is late, however busy the machine
         await until(flavour, lambda: len(rest.countdowns) >= 6)
         assert guard.armed
 
@@ -266,7 +266,7 @@ def test_a_countdown_that_may_have_ended_is_loud(
 
     async def body(guard: Guard, seen: Events) -> None:
         # Instead of waiting for 5 s, the least countdown of the exchange.
-        guard._man._until = clock()
+        guard._switch._until = clock()
         await until(flavour, lambda: any(isinstance(event, Lapsed) for event in seen))
         assert not guard.armed
         assert repr(guard) == "<Guard not armed>"

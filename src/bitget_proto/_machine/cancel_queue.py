@@ -93,7 +93,7 @@ class CancelQueue(Generic[_C]):
         return None
 
     def batch(
-        self, first: _C, now: float, size: int, opens: Callable[[_C], float] | None = None
+        self, first: _C, now: float, size: int, allowed_at: Callable[[_C], float] | None = None
     ) -> list[_C]:
         """Return `first` and other cancels that fit into its frame, at most `size`.
 
@@ -113,7 +113,7 @@ class CancelQueue(Generic[_C]):
                 and alike is by_order_id
                 and name not in names
                 and _fits(cancel.order)
-                and (opens is None or opens(cancel) <= now)
+                and (allowed_at is None or allowed_at(cancel) <= now)
             ):
                 batch.append(cancel)
                 names.add(name)
@@ -131,8 +131,8 @@ class CancelQueue(Generic[_C]):
             for cancel in self._ranks[rank].values()
         ]
 
-    def first_open(self, now: float, opens: Callable[[_C], float]) -> tuple[_C | None, float]:
-        """Return the first cancel that has not expired and may be sent now, and its `opens` time.
+    def first_open(self, now: float, allowed_at: Callable[[_C], float]) -> tuple[_C | None, float]:
+        """Return the first cancel that has not expired and may be sent now, and its `allowed_at` time.
 
         If there is none, return None and the earliest time found. An order that has to wait does
         not block the others: up to 200 waiting orders of each rank are examined.
@@ -143,7 +143,7 @@ class CancelQueue(Generic[_C]):
             waiting: set[object] = set()
             for cancel in rank.values():
                 if now < cancel.deadline:
-                    at = opens(cancel)
+                    at = allowed_at(cancel)
                     if at <= now:
                         return cancel, at
                     soonest = min(soonest, at)

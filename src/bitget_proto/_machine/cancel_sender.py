@@ -46,12 +46,12 @@ class CancelSender:
             rank = max(now, connection._cancel_allowed_at(now, size)), connection.in_flight
             if rank < best:
                 best, link = rank, serving
-        opens, _ = best
-        if link is None or opens > now:
-            return opens, None if opens == inf else Timer.PACING
-        first, opens = self._cancels.next(now)
+        allowed_at, _ = best
+        if link is None or allowed_at > now:
+            return allowed_at, None if allowed_at == inf else Timer.PACING
+        first, allowed_at = self._cancels.next(now)
         if first is None:
-            return opens, None if opens == inf else Timer.SPACING
+            return allowed_at, None if allowed_at == inf else Timer.SPACING
         chosen = link.connection._frames.choose(
             self._cancels.waiting, first, now, self._cancels.spaced_until
         )

@@ -81,9 +81,9 @@ class FrameQueue:
         heartbeat, own = self._heartbeat, self.own
         if not ready and not heartbeat.ping_pending and self.login is None:
             return inf
-        opens = self._pace.allowed_at()
-        if opens > now:
-            return opens
+        allowed_at = self._pace.allowed_at()
+        if allowed_at > now:
+            return allowed_at
         if self.login is not None:
             text = self._codec.encode_login(self.login)
             self.login, self.login_sent = None, True
@@ -99,37 +99,37 @@ class FrameQueue:
             self._pace.take(now)
             return Transmit(self.subscriptions.popleft())
         queue = self._in_flight.queue
-        opens = self._budget_allows_at(now, queue.size)
-        first = None if opens > now else queue.first(now)
+        allowed_at = self._budget_allows_at(now, queue.size)
+        first = None if allowed_at > now else queue.first(now)
         if first is not None and not (own and self._cancels_in_a_row >= CANCELS_PER_OWN_FRAME):
             chosen = [first] if self._max_batch == 1 else self.choose(queue, first, now)
             if isinstance(chosen, list):
                 return self.hand_out(chosen, ids, now)
-            opens = chosen
+            allowed_at = chosen
         if own:
             self._cancels_in_a_row = 0
             self._pace.take(now)
             return Transmit(own.popleft())
         # Expired cancels are not sent: `handle_timeout` settles them.
-        return opens if opens > now else inf
+        return allowed_at if allowed_at > now else inf
 
     def choose(
         self,
         queue: CancelQueue[_C],
         first: _C,
         now: float,
-        opens: Callable[[_C], float] | None = None,
+        allowed_at: Callable[[_C], float] | None = None,
     ) -> list[_C] | float:
         """Return the cancels of the next frame, the `first` of `queue` among them, or when it may
         be sent.
 
-        `opens` says when a cancel may be sent.
+        `allowed_at` says when a cancel may be sent.
         """
         budget = self.budget
         if self._max_batch == 1 or budget is None:
             return [first]
         size = min(self._max_batch, budget.room(now))
-        batch = [first] if size == 1 else queue.batch(first, now, size, opens)
+        batch = [first] if size == 1 else queue.batch(first, now, size, allowed_at)
         if len(batch) == 1 and (single := budget.allowed_at(now)) > now:
             return single
         return batch
@@ -166,9 +166,9 @@ class FrameQueue:
             or (self.own and self._cancels_in_a_row >= CANCELS_PER_OWN_FRAME)
         ):
             return inf
-        opens = self._pace.allowed_at()
+        allowed_at = self._pace.allowed_at()
         # Like `next`: when the pace allows a frame, it is seen whether a grant is needed.
-        return opens if opens > now else self._budget_allows_at(now, waiting)
+        return allowed_at if allowed_at > now else self._budget_allows_at(now, waiting)
 
     def _budget_allows_at(self, now: float, waiting: int) -> float:
         """Return when the budget allows one of the `waiting` cancels to be sent."""

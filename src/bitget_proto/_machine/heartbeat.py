@@ -100,8 +100,8 @@ class Heartbeat:
         heard_at = self.heard_at
         return (sent_at if sent_at > heard_at else heard_at) + self._silence
 
-    def probe(self, opens: float) -> str | None:
-        """Handle SILENCE: request a ping, which can be sent from `opens` on.
+    def probe(self, allowed_at: float) -> str | None:
+        """Handle SILENCE: request a ping, which can be sent from `allowed_at` on.
 
         Return why the link is dead if it was already probed; else None.
         """
@@ -109,5 +109,5 @@ class Heartbeat:
         if self.probe_deadline is not None:
             return f"answers were due, and no message came within {seconds} s of a ping"
         self.ping_pending = self._probe_queued = True
-        self.probe_deadline = max(after(opens, seconds), nextafter(opens, inf))
+        self.probe_deadline = max(after(allowed_at, seconds), nextafter(allowed_at, inf))
         return None

@@ -128,7 +128,7 @@ class Links:
 
     def next_dial(self) -> tuple[float, Lane | None] | CallerError:
         """Return when the next dial is allowed, and its lane; or how the jitter failed."""
-        opens, chosen = inf, None
+        earliest, chosen = inf, None
         alone = not self.serving
         for lane in self.lanes:
             if alone and lane.successor is not None:
@@ -137,9 +137,9 @@ class Links:
                 allowed_at = lane.redial.allowed_at()
                 if isinstance(allowed_at, CallerError):
                     return allowed_at
-                if allowed_at < opens:
-                    opens, chosen = allowed_at, lane
-        return opens, chosen
+                if allowed_at < earliest:
+                    earliest, chosen = allowed_at, lane
+        return earliest, chosen
 
     def dial(self, lane: Lane, connection: Connection, now: float) -> Link:
         """Add a link to a lane and return it."""

@@ -44,7 +44,7 @@ def retry_after(tries: int) -> float:
 
 
 @attrs.define(eq=False)
-class Pass:
+class PageScan:
     """A pass through the open orders or the history, page by page."""
 
     evidence: Evidence
@@ -90,19 +90,19 @@ class Pass:
 
 
 @attrs.frozen(eq=False)
-class Asked:
+class PendingLookUp:
     """A look-up without a reply."""
 
     number: int
     question: Question
-    line: Line
-    subject: Tracked | Pass
+    line: LookUpLine
+    subject: Tracked | PageScan
     asked_at: float
     until: float
     """When it counts as failed."""
 
 
-class Line:
+class LookUpLine:
     """The look-ups of one product line."""
 
     __slots__ = (
@@ -133,8 +133,8 @@ class Line:
         """How many orders the round had: it reads no more pages than that."""
         self.doubted: dict[int, Tracked] = {}
         """Orders of which the exchange said that they do not exist, and which nothing has shown."""
-        self.open_orders = Pass(Evidence.OPEN_ORDERS)
-        self.history = Pass(Evidence.HISTORY)
+        self.open_orders = PageScan(Evidence.OPEN_ORDERS)
+        self.history = PageScan(Evidence.HISTORY)
 
     # --- what is asked next ---
 
@@ -156,7 +156,7 @@ class Line:
             if self.doubts_due(one) <= now:
                 one.start(for_round=False)
 
-    def doubts_due(self, one: Pass) -> float:
+    def doubts_due(self, one: PageScan) -> float:
         """Return when a pass is due for a doubted order; infinity if none is."""
         if not self.doubted:
             return inf
@@ -173,7 +173,7 @@ class Line:
         reading = self.open_orders.running or self.history.running
         return self.ready if len(self.ready) < _PAGES_FROM or failing or not reading else {}
 
-    def question(self, subject: Tracked | Pass) -> Question:
+    def question(self, subject: Tracked | PageScan) -> Question:
         """Return the question that looks an order up, or reads the next page."""
         if isinstance(subject, Tracked):
             return OneOrder(subject.order)
@@ -181,13 +181,13 @@ class Line:
             return OpenOrders(self.inst_type, page=subject.page)
         return OrderHistory(self.inst_type, page=subject.page)
 
-    def kind(self, subject: Tracked | Pass) -> type[Question]:
+    def kind(self, subject: Tracked | PageScan) -> type[Question]:
         """Return the class of that question, which has a rate limit of its own."""
         if isinstance(subject, Tracked):
             return OneOrder
         return OpenOrders if subject is self.open_orders else OrderHistory
 
-    def asks(self, subject: Tracked | Pass, now: float) -> None:
+    def mark_asked(self, subject: Tracked | PageScan, now: float) -> None:
         """Mark a look-up as asked."""
         if isinstance(subject, Tracked):
             self.alone.pop(subject.number, None)
@@ -211,13 +211,13 @@ class Line:
             orders.pop(tracked.number, None)
         self.due.set(tracked, inf)
 
-    def showed(self, tracked: Tracked, asked_at: float | None, now: float) -> None:
+    def inconclusive(self, tracked: Tracked, asked_at: float | None, now: float) -> None:
         """Handle an update that showed an order, but proved nothing."""
         self.doubted.pop(tracked.number, None)
         if asked_at is not None and self.round.pop(tracked.number, None) is not None:
-            self.again(tracked, asked_at, now)
+            self.retry(tracked, asked_at, now)
 
-    def again(self, tracked: Tracked, asked_at: float, now: float) -> None:
+    def retry(self, tracked: Tracked, asked_at: float, now: float) -> None:
         """Look an order up again: as soon as it proves something, or else a little later."""
         tracked.was_asked = True
         if asked_at < tracked.settled_at:
@@ -235,7 +235,7 @@ class Line:
         ):
             self.doubted[tracked.number] = tracked
 
-    def read(self, one: Pass, reply: OrderPage, now: float) -> list[Tracked]:
+    def read(self, one: PageScan, reply: OrderPage, now: float) -> list[Tracked]:
         """Handle a page; return the orders that are proved not to exist."""
         one.waiting, one.tries = False, 0
         one.pages, one.page = one.pages + 1, reply.next_page
@@ -252,7 +252,7 @@ class Line:
         self._stop(one, now)
         return missing
 
-    def page_failed(self, one: Pass, now: float, *, throttled: bool) -> None:
+    def page_failed(self, one: PageScan, now: float, *, throttled: bool) -> None:
         """Handle a page that did not come."""
         one.waiting = False
         if throttled:
@@ -265,7 +265,7 @@ class Line:
                 self._to_alone(self.round.values())
             self._stop(one, now)
 
-    def _needs(self, one: Pass) -> bool:
+    def _needs(self, one: PageScan) -> bool:
         """Return whether the next page may show or prove anything."""
         if one.for_round and self.round and one.pages < self.round_size:
             return True
@@ -273,7 +273,7 @@ class Line:
             return any(each.history_from == inf for each in self.doubted.values())
         return any(each.history_from <= one.begun for each in self.doubted.values())
 
-    def _stop(self, one: Pass, now: float) -> None:
+    def _stop(self, one: PageScan, now: float) -> None:
         """End a pass, and with the second one the round."""
         of_round = one.for_round
         one.stop()

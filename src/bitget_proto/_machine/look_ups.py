@@ -12,7 +12,7 @@ from math import inf
 
 from .._values.order_updates import OneOrder, OpenOrders, OrderHistory
 from .._values.orders import InstType
-from .look_up_line import Asked, Line, Pass, retry_after
+from .look_up_line import LookUpLine, PageScan, PendingLookUp, retry_after
 from .rate_limit import MARGIN, WINDOW, Pace
 from .reconciler_config import ReconcilerConfig
 from .tracked_orders import Tracked
@@ -41,13 +41,13 @@ class LookUps:
     def __init__(self, config: ReconcilerConfig) -> None:
         self._config = config
         self._count = 0
-        self._lines: OrderedDict[InstType | None, Line] = OrderedDict()
+        self._lines: OrderedDict[InstType | None, LookUpLine] = OrderedDict()
         """The product lines, the one that asked last at the end."""
         kinds = (OneOrder, OpenOrders, OrderHistory)
         self._all_paces = {kind: _pace(config.look_ups_per_second) for kind in kinds}
         self._futures_paces = {kind: _pace(config.futures_look_ups_per_second) for kind in kinds}
-        self._unanswered: OrderedDict[int, Asked] = OrderedDict()
-        self._late: OrderedDict[int, Asked] = OrderedDict()
+        self._unanswered: OrderedDict[int, PendingLookUp] = OrderedDict()
+        self._late: OrderedDict[int, PendingLookUp] = OrderedDict()
         """Look-ups that were not answered in time."""
         self._throttled = 0
         """The number of pauses in a row."""
@@ -62,7 +62,7 @@ class LookUps:
         """Forget an order that has its `Final`."""
         self.line_of(tracked).discard(tracked)
 
-    def hurry(self, orders: Iterable[Tracked], now: float) -> None:
+    def look_up_now(self, orders: Iterable[Tracked], now: float) -> None:
         """Look up at once what only waits for a push."""
         for tracked in orders:
             if not tracked.was_asked and now < tracked.deadline < inf:
@@ -76,7 +76,7 @@ class LookUps:
 
     # --- asking ---
 
-    def next(self, now: float) -> Asked | float:
+    def next(self, now: float) -> PendingLookUp | float:
         """Return what to ask now, or else the time at which something may be asked.
 
         Infinity means that only an input can lead to a look-up.
@@ -104,29 +104,29 @@ class LookUps:
                 break
         return earliest
 
-    def _allowed_at(self, line: Line, subject: Tracked | Pass) -> float:
+    def _allowed_at(self, line: LookUpLine, subject: Tracked | PageScan) -> float:
         kind = line.kind(subject)
         at = max(self._all_paces[kind].allowed_at(), self._resumes)
         if line.inst_type in _FUTURES:
             at = max(at, self._futures_paces[kind].allowed_at())
-        return max(at, subject.not_before) if isinstance(subject, Pass) else at
+        return max(at, subject.not_before) if isinstance(subject, PageScan) else at
 
-    def _ask(self, line: Line, subject: Tracked | Pass, now: float) -> Asked:
+    def _ask(self, line: LookUpLine, subject: Tracked | PageScan, now: float) -> PendingLookUp:
         kind = line.kind(subject)
         self._all_paces[kind].take(now)
         if line.inst_type in _FUTURES:
             self._futures_paces[kind].take(now)
         self._count += 1
         until = now + self._config.answer_timeout
-        asked = Asked(self._count, line.question(subject), line, subject, now, until)
+        asked = PendingLookUp(self._count, line.question(subject), line, subject, now, until)
         self._unanswered[asked.number] = asked
-        line.asks(subject, now)
+        line.mark_asked(subject, now)
         self._lines.move_to_end(line.inst_type)
         return asked
 
     # --- replies ---
 
-    def answered(self, number: int) -> tuple[Asked | None, bool]:
+    def answered(self, number: int) -> tuple[PendingLookUp | None, bool]:
         """Return the look-up of a reply, and whether the reply came in time.
 
         None means that there is none, or that it was answered before.
@@ -136,11 +136,11 @@ class LookUps:
             return asked, True
         return self._late.pop(number, None), False
 
-    def first_unanswered(self) -> Asked | None:
+    def first_unanswered(self) -> PendingLookUp | None:
         """Return the look-up that was asked first of those without a reply."""
         return next(iter(self._unanswered.values()), None)
 
-    def give_up(self, asked: Asked, now: float) -> None:
+    def give_up(self, asked: PendingLookUp, now: float) -> None:
         """Count a look-up as failed, because its reply did not come in time."""
         self._late[asked.number] = asked
         del self._unanswered[asked.number]
@@ -148,19 +148,19 @@ class LookUps:
             self._late.popitem(last=False)
         self.failed(asked, now)
 
-    def went_well(self, asked: Asked) -> None:
+    def succeeded(self, asked: PendingLookUp) -> None:
         """Handle a reply that says something."""
         if asked.asked_at >= self._resumes:
             self._throttled = 0
 
-    def failed(self, asked: Asked, now: float, *, throttled: bool = False) -> None:
+    def failed(self, asked: PendingLookUp, now: float, *, throttled: bool = False) -> None:
         """Ask again later what got no answer; after "too many requests" nothing is asked for long."""
         # Of those that were asked together, one counts: nothing is asked during a pause.
         if throttled and asked.asked_at >= self._resumes:
             self._throttled += 1
             self._resumes = now + retry_after(self._throttled)
         line, subject = asked.line, asked.subject
-        if isinstance(subject, Pass):
+        if isinstance(subject, PageScan):
             line.page_failed(subject, now, throttled=throttled)
         elif throttled:
             line.schedule(subject, now)
@@ -168,12 +168,12 @@ class LookUps:
             subject.tries += 1
             line.schedule(subject, now + retry_after(subject.tries))
 
-    def line_of(self, tracked: Tracked) -> Line:
+    def line_of(self, tracked: Tracked) -> LookUpLine:
         """Return the product line of an order."""
         inst_type = tracked.order.inst_type
         line = self._lines.get(inst_type)
         if line is None:
-            line = self._lines[inst_type] = Line(inst_type, self._config)
+            line = self._lines[inst_type] = LookUpLine(inst_type, self._config)
         return line
 
 

@@ -162,11 +162,11 @@ class Budget:
         may also leave as a batch.
         """
         granted = self._grants and self._grants[-1][0] > now
-        opens = self._pace.resumes if granted else self._pace.allowed_at()
+        allowed_at = self._pace.resumes if granted else self._pace.allowed_at()
         if waiting > 1 and self._batches is not None:
-            opens = min(opens, self._batches.allowed_at())
+            allowed_at = min(allowed_at, self._batches.allowed_at())
         until, left = self._observed
-        return opens if left > 0 or until <= now else max(opens, until)
+        return allowed_at if left > 0 or until <= now else max(allowed_at, until)
 
     @property
     def overdrawn(self) -> int:

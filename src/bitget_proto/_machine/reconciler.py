@@ -59,7 +59,7 @@ from .._values.order_updates import (
 from .._values.set_module import set_module
 from .._values.timers import Timer
 from .deadlines import MAX, finite_time
-from .look_up_line import Asked, Pass
+from .look_up_line import PageScan, PendingLookUp
 from .look_ups import LookUps
 from .reconciler_config import ReconcilerConfig
 from .tracked_orders import Tracked, TrackedOrders, has_ended, order_of
@@ -72,7 +72,7 @@ _NO_REPLY = "no reply to a look-up came in time"
 class Reconciler:
     """Finds out what became of orders, from pushes and look-ups.
 
-    An outcome says what became of a request. Pass it to `track`, and exactly one `Final` says what
+    An outcome says what became of a request. PageScan it to `track`, and exactly one `Final` says what
     became of the order. The reconciler stands beside a `Connection` or a `Session` and changes
     nothing in them.
 
@@ -190,7 +190,7 @@ class Reconciler:
     def pushed(self, update: OrderUpdate, now: float) -> None:
         """Handle what a push says of an order, tracked or not. Then drain `poll`.
 
-        Pass every update, in any order, also those from before `track`: the end states of the last
+        PageScan every update, in any order, also those from before `track`: the end states of the last
         4,096 orders are kept.
 
         Raises: ValidationError if `update` is not an `OrderUpdate`.
@@ -262,7 +262,7 @@ class Reconciler:
         if until > now:
             self._in_call = True
             asked = self._look_ups.next(now)
-            if isinstance(asked, Asked):
+            if isinstance(asked, PendingLookUp):
                 look_up = LookUp(asked.number, asked.question)
                 self._in_call = False
                 return look_up
@@ -294,7 +294,7 @@ class Reconciler:
                 as_of = max(tracked.tracked_at, asked_at - self._config.settle)
                 self._still_open(tracked, as_of)
             else:
-                self._look_ups.line_of(tracked).showed(tracked, asked_at, self._now)
+                self._look_ups.line_of(tracked).inconclusive(tracked, asked_at, self._now)
 
     def _reply(self, number: int, reply: LookUpReply) -> None:
         asked, in_time = self._look_ups.answered(number)
@@ -307,8 +307,8 @@ class Reconciler:
             if not subject.done:
                 asked.line.doubt(subject, asked.asked_at)
             if in_time:
-                self._look_ups.went_well(asked)
-                asked.line.again(subject, asked.asked_at, self._now)
+                self._look_ups.succeeded(asked)
+                asked.line.retry(subject, asked.asked_at, self._now)
         elif in_time:
             if isinstance(reply, NoSuchOrder):
                 reply = NoAnswer("no such order, although a page was asked for", reply.code)
@@ -316,17 +316,17 @@ class Reconciler:
             self._look_ups.failed(asked, self._now, throttled=reply.throttled)
 
     def _page(
-        self, asked: Asked, subject: Tracked | Pass, reply: OrderPage, *, in_time: bool
+        self, asked: PendingLookUp, subject: Tracked | PageScan, reply: OrderPage, *, in_time: bool
     ) -> None:
         """Take the evidence of a page, and then decide what is asked next."""
-        evidence = subject.evidence if isinstance(subject, Pass) else Evidence.LOOK_UP
+        evidence = subject.evidence if isinstance(subject, PageScan) else Evidence.LOOK_UP
         for update in reply.orders:
             self._learn(update, evidence, asked.asked_at)
         if not in_time:
             return
-        self._look_ups.went_well(asked)
+        self._look_ups.succeeded(asked)
         if isinstance(subject, Tracked):
-            asked.line.again(subject, asked.asked_at, self._now)
+            asked.line.retry(subject, asked.asked_at, self._now)
             return
         for tracked in asked.line.read(subject, reply, self._now):
             tracked.evidence = Evidence.HISTORY
@@ -391,7 +391,7 @@ class Reconciler:
 
     def _set_down(self) -> None:
         self._up = False
-        self._look_ups.hurry(self._orders.all.values(), self._now)
+        self._look_ups.look_up_now(self._orders.all.values(), self._now)
 
     def _next_deadline(self) -> tuple[float, Timer | None]:
         until, timer = inf, None

@@ -99,16 +99,18 @@ class RestAttempts:
         """
         if self.refused or REST in busy:
             return inf, None
-        first, opens = queue.next_by_rest(now)
-        opens = max(opens, self._resumes)
+        first, allowed_at = queue.next_by_rest(now)
+        allowed_at = max(allowed_at, self._resumes)
         if serving and all(link.number in busy for link in serving):
             # A write that takes long is a stall. Others end in a moment.
-            opens = max(opens, max(link.wrote_at for link in serving) + self._stalled_after)
-        if first is None or opens > now:
-            return opens, None if opens == inf else Timer.REST
-        opens = budget.allowed_at(now)
-        if opens > now:
-            return opens, None if opens == inf else Timer.PACING
+            allowed_at = max(
+                allowed_at, max(link.wrote_at for link in serving) + self._stalled_after
+            )
+        if first is None or allowed_at > now:
+            return allowed_at, None if allowed_at == inf else Timer.REST
+        allowed_at = budget.allowed_at(now)
+        if allowed_at > now:
+            return allowed_at, None if allowed_at == inf else Timer.PACING
         first.trying_since, first.trying_by_rest = now, True
         budget.debit(1, now)
         queue.mark_sent(first, now)

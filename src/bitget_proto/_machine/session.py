@@ -9,7 +9,7 @@ that was taken gets exactly one outcome, which states only what is known of all 
 `waiting`, those that no link holds. `CancelSender` passes it to a serving link when that can send
 it, with the same id and what is left of its time. `LinkOutputs` handles what the links output: the
 link's outcome for a cancel is final, or puts it back into `waiting`. `SessionOutcomes` gives each
-cancel its outcome. `SessionEnd` ends the session. `OwnFrames` holds the caller's own frames.
+cancel its outcome. `SessionCloser` ends the session. `OwnFrames` holds the caller's own frames.
 
 Rules for changes
 - `CancelSender` decides which link gets a cancel, `Links` which link is dialled and which serves,
@@ -68,8 +68,8 @@ from .links import Lane, Links
 from .own_frames import OwnFrames
 from .rate_limit import Budget
 from .request_ids import RequestIds
+from .session_closer import SessionCloser
 from .session_config import Policy, SessionConfig, check_policy
-from .session_end import SessionEnd
 from .session_events import Dial, LinkHangup, LinkTransmit, RestCancel, SessionOutput
 from .session_outcomes import SessionOutcomes
 from .session_queue import SessionQueue
@@ -118,9 +118,9 @@ class Session:
     __slots__ = (
         "_budget",
         "_cancels",
+        "_closer",
         "_codec",
         "_config",
-        "_end",
         "_ids",
         "_in_call",
         "_links",
@@ -170,7 +170,7 @@ class Session:
 
             self._rest = RestAttempts(self._config, self._codec.dialect)
         received = LinkOutputs(self._links, self._outcomes, self._own, self._rest, outputs)
-        self._end = SessionEnd(
+        self._closer = SessionCloser(
             link, self._cancels, self._links, self._outcomes, received, self._rest, outputs
         )
 
@@ -195,7 +195,7 @@ class Session:
 
         The limit applies to the session as a whole.
         """
-        if self._end.closing or self._end.pending is not None:
+        if self._closer.closing or self._closer.pending is not None:
             return 0
         return self._cancels.room
 
@@ -205,7 +205,7 @@ class Session:
 
         Pass it to `Lease.wanted` after each drain.
         """
-        if self._in_call or self._end.close_at <= self._now:
+        if self._in_call or self._closer.close_at <= self._now:
             return 0
         now, cancels = self._now, self._cancels
         count = self._sender.waiting_for_grant(now)
@@ -258,8 +258,8 @@ class Session:
         self._in_call, self._now = True, now
         if known is not None:
             known.connection.receive(message, now)
-            self._end.collect(known, now)
-            self._end.if_done(now)
+            self._closer.handle_outputs(known, now)
+            self._closer.end_if_done(now)
         self._in_call = False
 
     def lost(
@@ -291,8 +291,8 @@ class Session:
                 for lane in self._links.lanes:
                     lane.redial.retry_after(now, retry_after)
             known.connection.lost(now, reason, ids)
-            self._end.collect(known, now)
-            self._end.if_done(now)
+            self._closer.handle_outputs(known, now)
+            self._closer.end_if_done(now)
         self._in_call = False
 
     def rest_replied(self, number: int, reply: tuple[int, str | bytes], now: float) -> None:
@@ -309,7 +309,7 @@ class Session:
         rest = self._check_rest(number)
         status, body = check_rest_reply(reply)
         self._in_call, self._now = True, now
-        self._end.rest_ended(rest.replied(number, status, body, self._budget, now), now)
+        self._closer.rest_ended(rest.replied(number, status, body, self._budget, now), now)
         self._in_call = False
 
     def rest_failed(self, number: int, reason: str, now: float, *, unsent: bool = False) -> None:
@@ -326,7 +326,7 @@ class Session:
         rest = self._check_rest(number)
         check_unsent(unsent)
         self._in_call, self._now = True, now
-        self._end.rest_ended(rest.failed(number, reason, now, unsent=unsent), now)
+        self._closer.rest_ended(rest.failed(number, reason, now, unsent=unsent), now)
         self._in_call = False
 
     def handle_timeout(self, now: float) -> None:
@@ -343,14 +343,14 @@ class Session:
                 why = f"no answer to the dial within {self._config.dial_timeout} s"
                 self._outputs.append(LinkHangup(code=NORMAL_CLOSURE, reason=why, link=link.number))
                 link.connection.lost(now, why)
-            self._end.collect(link, now)
+            self._closer.handle_outputs(link, now)
         self._outcomes.expire(now)
-        self._end.expire_rest(now)
+        self._closer.expire_rest(now)
         for lane in self._links.lanes:
             serving = lane.serving
             if serving is not None and lane.state is _UP and serving.rotate_at <= now:
                 self._links.leave(serving, now)
-        self._end.handle_timeout(now)
+        self._closer.handle_timeout(now)
         self._in_call = False
 
     # --- commands ---
@@ -426,7 +426,7 @@ class Session:
         withdrawn = waiting is not None and waiting.sent_at is None
         if waiting is not None and withdrawn:
             self._outcomes.settle(waiting, waiting.unresolved(WhyUnresolved.WITHDRAWN, now))
-            self._end.if_done(now)
+            self._closer.end_if_done(now)
         self._in_call = False
         return withdrawn
 
@@ -481,7 +481,7 @@ class Session:
         now = self._begin(now)
         check_closing(queued, within)
         self._in_call, self._now = True, now
-        self._end.close(queued, within, now)
+        self._closer.close(queued, within, now)
         self._in_call = False
 
     # --- outputs ---
@@ -505,16 +505,16 @@ class Session:
                 given = outputs[0]
                 del outputs[0]
                 return given
-            opens, lane = inf, None
+            dial_at, lane = inf, None
             if self._links.state is not _UP or len(self._links.lanes) > 1:
                 dial = self._links.next_dial()
                 if isinstance(dial, CallerError):
                     return dial
-                opens, lane = dial
+                dial_at, lane = dial
             self._in_call = True
             output = (
-                self._advance(now, busy, opens)
-                if lane is None or opens > now
+                self._advance(now, busy, dial_at)
+                if lane is None or dial_at > now
                 else self._dial(lane, now)
             )
             self._in_call = False
@@ -525,21 +525,21 @@ class Session:
         self, now: float, busy: Container[int], dial_at: float
     ) -> LinkTransmit | RestCancel | Wait | None:
         """Return a frame or a request, or how long to wait; None if there may be a new output."""
-        opens, sends = inf, None
-        if self._cancels.waiting.size and self._end.close_at > now:
+        send_at, send_timer = inf, None
+        if self._cancels.waiting.size and self._closer.close_at > now:
             frame = self._sender.next(now, busy)
             if isinstance(frame, LinkTransmit):
                 return frame
-            opens, sends = frame
+            send_at, send_timer = frame
             if self._rest is not None:
                 asked = self._rest.next(self._cancels, self._links.serving, self._budget, busy, now)
                 if isinstance(asked, RestCancel):
                     return asked
-                if asked[0] < opens:
-                    opens, sends = asked
+                if asked[0] < send_at:
+                    send_at, send_timer = asked
         until, timer = self._next_timer()
-        if opens < until:
-            until, timer = opens, sends
+        if send_at < until:
+            until, timer = send_at, send_timer
         wait = None
         for link in self._links.all.values():
             output = link.connection.poll(now, link.number not in busy)
@@ -548,7 +548,7 @@ class Session:
                 return LinkTransmit(output.text, (), output.secret, link=link.number)
             if not isinstance(output, Wait):
                 link.connection._outputs.appendleft(output)
-                self._end.collect(link, now)
+                self._closer.handle_outputs(link, now)
                 return None
             if output.until is not None and output.until <= until:
                 until, wait = output.until, output
@@ -574,8 +574,8 @@ class Session:
                 until, timer = successor.dial_until, Timer.DIALLED
             if serving is not None and lane.state is _UP and serving.rotate_at < until:
                 until, timer = serving.rotate_at, Timer.ROTATION
-        if self._end.close_at < until and self._end.pending is None:
-            until, timer = self._end.close_at, Timer.DRAIN
+        if self._closer.close_at < until and self._closer.pending is None:
+            until, timer = self._closer.close_at, Timer.DRAIN
         return until, timer
 
     # --- for `record` ---
@@ -629,7 +629,7 @@ class Session:
 
     def _check_open(self, what: Literal["cancels", "frames"]) -> None:
         """Raise LocalProtocolError if the session is closing or has ended."""
-        if self._end.closing or self._end.pending is not None:
+        if self._closer.closing or self._closer.pending is not None:
             state = "has ended" if self.state is _ENDED else "is closing"
             raise takes_no_more(f"the session {state}", what)
 
@@ -642,5 +642,5 @@ class Session:
         session. If this is interrupted too, the next call repeats it.
         """
         if self._links.state is not _ENDED:
-            self._end.interrupted(self._now)
+            self._closer.interrupted(self._now)
         self._in_call = False

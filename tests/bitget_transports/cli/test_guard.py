@@ -12,8 +12,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from bitget_proto import Armed, CancelOrder, DeadMan, DeadManOutput, Dialect, Lapsed
-from bitget_proto._machine import dead_man
+from bitget_proto import Armed, CancelOrder, DeadManSwitch, DeadManSwitchOutput, Dialect, Lapsed
+from bitget_proto._machine import dead_man_switch
 from bitget_proto.testing import ExchangeConfig, RestFault, ScriptedExchange
 from bitget_transports.cli._exit_codes import Exit
 from bitget_transports.exchange import ExchangeThread, exchange_in_thread
@@ -78,15 +78,15 @@ def test_the_countdown_may_be_left_on(shell: Shell, server: ExchangeThread) -> N
 def test_the_exit_code_says_that_it_may_have_fired_in_between(
     shell: Shell, server: ExchangeThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = dead_man.DeadMan.poll
+    whole = dead_man_switch.DeadManSwitch.poll
 
-    def poll(man: DeadMan, now: float) -> DeadManOutput:
-        output = whole(man, now)
+    def poll(switch: DeadManSwitch, now: float) -> DeadManSwitchOutput:
+        output = whole(switch, now)
         if isinstance(output, Armed):  # the countdown seems to have ended at once
-            man._outputs.append(Lapsed(at=now))
+            switch._outputs.append(Lapsed(at=now))
         return output
 
-    monkeypatch.setattr(dead_man.DeadMan, "poll", poll)
+    monkeypatch.setattr(dead_man_switch.DeadManSwitch, "poll", poll)
     with interrupted_when_armed(server):
         ran = shell("guard", "--leave-on", "--url", server.url)
     assert ran.code == Exit.REJECTED

@@ -74,7 +74,7 @@ class Stage:
     ) -> None:
         self.attempt = attempt
         """How often the scenario was played before without reaching its situation."""
-        self.connection = core
+        self.core = core
         self.patience = patience
         self.peer = Peer(patience, narrow=narrow)
         """The peer of the newest link."""
@@ -87,7 +87,7 @@ class Stage:
         """Whether the peer reads to the end, so that the driver's close frame can arrive."""
 
         self._callers: list[threading.Thread] = []
-        self.thread = DriverThread(lambda: make(self.peer.url), self.connection.changed)
+        self.thread = DriverThread(lambda: make(self.peer.url), self.core.changed)
 
     # --- the driver ---
 
@@ -133,24 +133,20 @@ class Stage:
         if not self.call_soon(tried).wait(self.patience):
             raise self.unreachable()
         if refused:
-            raise DriverError(
-                Rule.END, f"the {self.connection.noun} refused a command: {refused[0]}"
-            )
+            raise DriverError(Rule.END, f"the {self.core.noun} refused a command: {refused[0]}")
 
     def call_soon(self, fn: Callable[[Core, float], object]) -> threading.Event:
         """Have the driver run `fn`; return an event that is set when it has."""
         done = threading.Event()
 
         def inside(connection: Connection | Session, now: float) -> None:
-            if connection is not self.connection:
-                self.connection.complain(
-                    Rule.CALLER, f"call(fn) passed another {self.connection.noun} to fn"
-                )
+            if connection is not self.core:
+                self.core.complain(Rule.CALLER, f"call(fn) passed another {self.core.noun} to fn")
             since = time.monotonic()
             try:
-                fn(self.connection, now)
+                fn(self.core, now)
             finally:
-                self.connection.held_up_for += time.monotonic() - since
+                self.core.held_up_for += time.monotonic() - since
                 done.set()
 
         # In a thread, because a call may wait for a loop that has stopped.
@@ -172,7 +168,7 @@ class Stage:
             self.driver.call(inside)
         except BaseException as error:  # noqa: BLE001 - reported in the result
             if not self.has_ended:
-                self.connection.complain(Rule.CALLER, f"call(fn) raised {error!r}")
+                self.core.complain(Rule.CALLER, f"call(fn) raised {error!r}")
 
     def held_up(self) -> AbstractContextManager[None]:
         """Block the driver's thread during the body, like a suspended laptop or a GC pause."""
@@ -185,9 +181,9 @@ class Stage:
             def timed() -> None:
                 since = time.monotonic()
                 hold()
-                self.connection.held_up_for += time.monotonic() - since
+                self.core.held_up_for += time.monotonic() - since
 
-            self.connection.on_receive = timed
+            self.core.on_receive = timed
             self.peer.say(message)
 
         return self._held_up(
@@ -212,7 +208,7 @@ class Stage:
                 raise missing()
             yield
         finally:
-            self.connection.on_receive = None
+            self.core.on_receive = None
             go_on.set()
 
     # --- links ---
@@ -220,12 +216,12 @@ class Stage:
     def links(self) -> Iterator[tuple[int, Peer, LinkRecord]]:
         """Yield the links that were dialled and accepted: number, peer, and record."""
         for number, peer in self.peers.items():
-            if number in self.connection.links:
-                yield number, peer, self.connection.links[number]
+            if number in self.core.links:
+                yield number, peer, self.core.links[number]
 
     def on(self, number: int) -> str:
         """Return " on link …" for a session, and an empty string for a connection."""
-        return f" on link {number}" if isinstance(self.connection, SessionRecorder) else ""
+        return f" on link {number}" if isinstance(self.core, SessionRecorder) else ""
 
     @property
     def link(self) -> LinkRecord:
@@ -234,30 +230,30 @@ class Stage:
         Raises: DriverError when it was accepted, and no `Dial` had asked for it.
         """
         number = max(self.peers)
-        if number not in self.connection.links and not self.peer.connected:
+        if number not in self.core.links and not self.peer.connected:
             return LinkRecord()
-        if number not in self.connection.links:
+        if number not in self.core.links:
             what = f"the driver has opened {number} WebSockets for {number - 1} of `Dial`"
             raise DriverError(Rule.DIAL, what)
-        return self.connection.links[number]
+        return self.core.links[number]
 
-    def next_link(self, unless: str) -> Peer:
+    def next_link(self, failure: str) -> Peer:
         """Accept the connection of the next link of a session, and return its peer.
 
-        Raises: DriverError with the message `unless` when none comes in time, and when none was
+        Raises: DriverError with the message `failure` when none comes in time, and when none was
         asked for.
         """
         peer = self.peer.another()
-        with self.demands(Rule.DIAL, unless):
+        with self.demands(Rule.DIAL, failure):
             peer.accept()
         self.peer = self.peers[max(self.peers) + 1] = peer
         _ = self.link
         return peer
 
-    def open_next_link(self, unless: str) -> Peer:
+    def open_next_link(self, failure: str) -> Peer:
         """Accept the next link of a session, open it, and accept its login."""
-        peer = self.next_link(unless)
-        with self.demands(Rule.DIAL, unless):
+        peer = self.next_link(failure)
+        with self.demands(Rule.DIAL, failure):
             peer.upgrade()
         self.accept_login()
         return peer
@@ -274,7 +270,7 @@ class Stage:
 
     def finish(self) -> None:
         """End the session, and the connection of each link in order."""
-        if isinstance(self.connection, SessionRecorder):
+        if isinstance(self.core, SessionRecorder):
             self._close()
         for peer in self.peers.values():
             peer.finish()
@@ -291,7 +287,7 @@ class Stage:
     @property
     def has_ended(self) -> bool:
         """Whether the core has ended, or the driver has returned."""
-        return self.connection.closed is not None or not self.thread.running
+        return self.core.closed is not None or not self.thread.running
 
     # --- cancels ---
 
@@ -314,7 +310,7 @@ class Stage:
 
     def abandon(self, order: CancelOrder) -> str:
         """Have the driver start a wait for an outcome and cancel it; return the cancel's id."""
-        left = self.connection.handed_out
+        left = self.core.handed_out
         before, driver = len(left), self.driver
         if not isinstance(driver, Abandons):
             raise NotPlayed(
@@ -340,24 +336,24 @@ class Stage:
     def heard(self) -> set[str]:
         """Return the ids of the cancels that have arrived, on any link."""
         texts = {text for peer in self.peers.values() for text in peer.received}
-        return {id for one in self.connection.handed_out if one.text in texts for id in one.ids}
+        return {id for one in self.core.handed_out if one.text in texts for id in one.ids}
 
-    def outcome(self, id: str, rule: Rule, unless: str) -> Outcome:
+    def outcome(self, id: str, rule: Rule, failure: str) -> Outcome:
         """Return the outcome of a cancel.
 
-        Raises: DriverError for `rule` with the message `unless` when there is none in time.
+        Raises: DriverError for `rule` with the message `failure` when there is none in time.
         """
-        self.expect(lambda: id in self.connection.outcomes, rule, unless)
-        return self.connection.outcomes[id]
+        self.expect(lambda: id in self.core.outcomes, rule, failure)
+        return self.core.outcomes[id]
 
-    def outcome_is(self, id: str, kind: type[Outcome], rule: Rule, unless: str) -> None:
+    def outcome_is(self, id: str, kind: type[Outcome], rule: Rule, failure: str) -> None:
         """Check that the outcome of a cancel is of this kind.
 
-        Raises: DriverError for `rule` with the message `unless` when it is not.
+        Raises: DriverError for `rule` with the message `failure` when it is not.
         """
-        outcome = self.outcome(id, rule, unless)
+        outcome = self.outcome(id, rule, failure)
         if not isinstance(outcome, kind):
-            raise self.blame(rule, f"{unless}: the cancel {id!r} became {type(outcome).__name__}")
+            raise self.blame(rule, f"{failure}: the cancel {id!r} became {type(outcome).__name__}")
 
     def shake_hands(self) -> None:
         """Wait for the driver's answer to a close frame, then end the stream as a server does."""
@@ -367,48 +363,48 @@ class Stage:
 
     # --- requirements ---
 
-    def needs(self, holds: bool, unless: str) -> None:
+    def needs(self, holds: bool, failure: str) -> None:
         """Check that the situation of the scenario has arisen.
 
-        Raises: NotReached with the message `unless` when it has not.
+        Raises: NotReached with the message `failure` when it has not.
         """
         if not holds:
-            raise NotReached(unless)
+            raise NotReached(failure)
 
     def longer(self, seconds: float) -> float:
         """Return a timeout: twice as long in each further attempt, for a machine that is busy."""
         return seconds * 2.0**self.attempt
 
-    def expect(self, holds: Callable[[], bool], rule: Rule, unless: str) -> None:
+    def expect(self, holds: Callable[[], bool], rule: Rule, failure: str) -> None:
         """Wait until `holds` returns true.
 
-        Raises: DriverError for `rule` with the message `unless` when it does not in time.
+        Raises: DriverError for `rule` with the message `failure` when it does not in time.
         """
         end = time.monotonic() + self.patience
-        while not self.connection.wait_for(holds, min(_SLICE, max(0.0, end - time.monotonic()))):
+        while not self.core.wait_for(holds, min(_SLICE, max(0.0, end - time.monotonic()))):
             if (time.monotonic() >= end or not self.thread.running) and not holds():
-                raise self.missing(rule, unless)
+                raise self.missing(rule, failure)
 
-    def expect_all_read(self, unless: str) -> None:
+    def expect_all_read(self, failure: str) -> None:
         """Wait until all messages of the peer are handed over, as long as there is progress."""
         read = self.link.handed_over
         while (count := len(read)) < len(self.peer.said):
-            self.expect(lambda: len(read) > count, Rule.READ, unless)
+            self.expect(lambda: len(read) > count, Rule.READ, failure)
 
     @contextmanager
-    def demands(self, rule: Rule, unless: str) -> Generator[None]:
-        """Turn a failed read or write of the peer into a broken rule, with the message `unless`."""
+    def demands(self, rule: Rule, failure: str) -> Generator[None]:
+        """Turn a failed read or write of the peer into a broken rule, with the message `failure`."""
         try:
             yield
         except (Silence, Gone) as error:
-            raise self.missing(rule, f"{unless} ({error})") from None
+            raise self.missing(rule, f"{failure} ({error})") from None
 
-    def expect_closed(self, rule: Rule, unless: str) -> Closed | LinkClosed:
+    def expect_closed(self, rule: Rule, failure: str) -> Closed | LinkClosed:
         """Wait for the end of the newest link and return it.
 
-        Raises: DriverError for `rule` with the message `unless` when it does not come in time.
+        Raises: DriverError for `rule` with the message `failure` when it does not come in time.
         """
-        self.expect(lambda: self.link.closed is not None, rule, unless)
+        self.expect(lambda: self.link.closed is not None, rule, failure)
         closed = self.link.closed
         assert closed is not None
         return closed
@@ -416,7 +412,7 @@ class Stage:
     def unreachable(self) -> DriverError:
         """Return the error for a driver that did not run `fn` in time."""
         what = f"call(fn) did not run fn within {self.patience} s"
-        if self.thread.running and self.connection.is_writing:
+        if self.thread.running and self.core.is_writing:
             what = f"the driver did nothing else while a write stalled: {what}"
             return DriverError(Rule.READ, what + self.thread.stands())
         return self.missing(Rule.CALLER if self.thread.running else Rule.END, what)
@@ -460,9 +456,9 @@ class Stage:
 
     def _is_undrained(self) -> bool:
         """Whether the last call was not drained, and the driver makes no progress."""
-        before = len(self.connection.steps)
+        before = len(self.core.steps)
         for _ in range(3):
             time.sleep(_SLICE)
-            if not self.connection.undrained or len(self.connection.steps) != before:
+            if not self.core.undrained or len(self.core.steps) != before:
                 return False
         return True

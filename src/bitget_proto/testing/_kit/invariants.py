@@ -72,7 +72,7 @@ def differences(stage: Stage) -> Iterator[DriverError]:
             DriverError(Rule.READ, f"the driver did not hand over what the exchange sent{on}"),
             "a message of link {} was handed over for link {}",
         )
-    yield from stage.connection.about_the_clock(stage.patience)
+    yield from stage.core.about_the_clock(stage.patience)
 
 
 def false_reports(stage: Stage) -> Iterator[DriverError]:
@@ -84,9 +84,9 @@ def false_reports(stage: Stage) -> Iterator[DriverError]:
 
 def unasked(stage: Stage) -> Iterator[DriverError]:
     """Check at the end that a WebSocket was opened for each `Dial` only."""
-    asked = len(stage.connection.links)
+    asked = len(stage.core.links)
     opened = sum(peer.connected for peer in stage.peers.values()) + stage.peer.backlog()
-    if isinstance(stage.connection, SessionRecorder) and opened > asked:
+    if isinstance(stage.core, SessionRecorder) and opened > asked:
         yield DriverError(
             Rule.DIAL, f"the driver has opened {opened} connections for {asked} of `Dial`"
         )
@@ -96,7 +96,7 @@ def left_behind(
     stage: Stage, threads: set[threading.Thread], *, returned: bool
 ) -> Iterator[DriverError]:
     """Check at the end that `run` has returned, and left no socket or thread."""
-    connection, patience = stage.connection, stage.patience
+    connection, patience = stage.core, stage.patience
     if stage.thread.failed:
         yield DriverError(Rule.END, stage.thread.failed)
     elif not returned:

@@ -189,7 +189,7 @@ def _play(scenario: Scenario, make_stage: Callable[[int], Stage], *, main_thread
         try:
             result = _on_two_threads(scenario, stage, main_thread=main_thread)
         except NotReached as error:
-            why, steps = str(error), tuple(stage.connection.steps)
+            why, steps = str(error), tuple(stage.core.steps)
         else:
             return attrs.evolve(result, seconds=time.monotonic() - begun)
     return Result(
@@ -240,8 +240,8 @@ def _directed(scenario: Scenario, stage: Stage, threads: set[threading.Thread]) 
             not_played = str(why)
         except NotReached as why:
             not_reached = str(why)
-        noticed = len(stage.connection.complaints)
-        seen += stage.connection.complaints
+        noticed = len(stage.core.complaints)
+        seen += stage.core.complaints
         seen += unwritten(stage) if missed is None else ()
         stage.finish()
         returned = stage.thread.returned(stage.patience)
@@ -249,7 +249,7 @@ def _directed(scenario: Scenario, stage: Stage, threads: set[threading.Thread]) 
         seen += unasked(stage)
         seen += [] if missed is None else [missed]
         seen += false_reports(stage)
-        seen += stage.connection.complaints[noticed:]
+        seen += stage.core.complaints[noticed:]
         seen += left_behind(stage, threads, returned=returned)
     if not_reached is not None and not seen:
         raise NotReached(not_reached)
@@ -257,7 +257,7 @@ def _directed(scenario: Scenario, stage: Stage, threads: set[threading.Thread]) 
     return Result(
         scenario=scenario,
         breaks=tuple(breaks),
-        steps=tuple(stage.connection.steps),
+        steps=tuple(stage.core.steps),
         not_played=not_played,
     )
 

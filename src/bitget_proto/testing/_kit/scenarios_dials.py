@@ -33,14 +33,14 @@ _GIVE_UP: Final = 0.4
 """Seconds after which a dial is given up."""
 
 
-def _is_left(stage: Stage, peer: Peer, unless: str) -> None:
+def _is_left(stage: Stage, peer: Peer, failure: str) -> None:
     """Wait until the driver has closed a socket.
 
-    Raises: DriverError for `end` with the message `unless` when it does not.
+    Raises: DriverError for `end` with the message `failure` when it does not.
     """
     peer.read_for(HANGUP_LIMIT + stage.patience)
     if not peer.gone:
-        raise stage.missing(Rule.END, unless)
+        raise stage.missing(Rule.END, failure)
 
 
 def _one_after_the_other(stage: Stage) -> None:
@@ -68,12 +68,12 @@ def _resent(stage: Stage) -> None:
 
 def _failed_dials(stage: Stage) -> None:
     stage.thread.start()
-    unless = "the driver did not open a WebSocket"
-    with stage.demands(Rule.DIAL, unless):
+    failure = "the driver did not open a WebSocket"
+    with stage.demands(Rule.DIAL, failure):
         stage.peer.accept()
         refuse(stage.peer, "503 Service Unavailable")
     next_one = "a dial failed, and no WebSocket was opened for the next Dial"
-    with stage.demands(Rule.DIAL, unless):
+    with stage.demands(Rule.DIAL, failure):
         stage.next_link(next_one).read_request()
     stage.peer.reset()
     stage.open_next_link(next_one)
@@ -179,7 +179,7 @@ def _close_while_dialling(stage: Stage) -> None:
         stage.peer.accept()
     stage.call(lambda session, now: session.close(now))
     stage.expect(
-        lambda: stage.connection.closed is not None,
+        lambda: stage.core.closed is not None,
         Rule.DRAIN,
         "close was called, and the drain did not reach Ended",
     )
@@ -205,7 +205,7 @@ def _refused_for_good(stage: Stage) -> None:
         stage.peer.read()
     stage.peer.say(_KEY_REFUSED)
     stage.expect(
-        lambda: stage.connection.closed is not None,
+        lambda: stage.core.closed is not None,
         Rule.READ,
         "the refusal of the login was not handed over",
     )

@@ -138,7 +138,7 @@ def _upgrade_refused(stage: Stage) -> None:
 
 def _dial_failed(stage: Stage, how: str) -> None:
     closed = stage.expect_closed(Rule.END, f"{how}, and lost was not called")
-    if any(step.call == "opened" for step in stage.connection.steps):
+    if any(step.call == "opened" for step in stage.core.steps):
         raise DriverError(Rule.END, f"{how}, and opened was called")
     if closed.why is not WhyClosed.LOST:
         raise DriverError(Rule.END, f"{how}, and the connection did not end as lost")
@@ -176,7 +176,7 @@ def _abandoned(stage: Stage) -> None:
     order = stage.order("abandoned")
     id = stage.abandon(order)
     barrier = stage.call_soon(lambda _, __: None)
-    if not barrier.wait(stage.patience) or not stage.thread.running or not stage.connection.is_up:
+    if not barrier.wait(stage.patience) or not stage.thread.running or not stage.core.is_up:
         raise stage.blame(Rule.ABANDON, "a wait was cancelled, and the connection ended with it")
     stage.cancel("a")
     stage.hear("a")

@@ -37,7 +37,7 @@ def _take(stage: Stage, id: str, timeout: float) -> float:
 def _answer_in_a_gap(stage: Stage, id: str, end: float, gap: AbstractContextManager[None]) -> None:
     """Block the driver's thread until `end` while the answer arrives: it must count."""
     with gap:
-        stage.needs(id not in stage.connection.outcomes, TOO_LATE)
+        stage.needs(id not in stage.core.outcomes, TOO_LATE)
         stage.peer.say(stage.reply(id))
         time.sleep(max(SOON, end - time.monotonic()))
     stage.outcome_is(
@@ -71,7 +71,7 @@ def _gap_after_a_stall(stage: Stage) -> None:
     end = _take(stage, "a", stage.longer(8 * SOON))
     stage.call_soon(lambda connection, now: connection.send(_LONG, now))
     stage.expect(
-        lambda: stage.connection.handed_out[-1].text == _LONG,
+        lambda: stage.core.handed_out[-1].text == _LONG,
         Rule.DRAIN,
         "a frame was not handed out",
     )
@@ -84,24 +84,24 @@ def _gap_after_a_stall(stage: Stage) -> None:
 def _flood(stage: Stage) -> None:
     stage.log_in()
     end, read = _take(stage, "a", stage.longer(SOON)), stage.link.handed_over
-    stage.needs("a" not in stage.connection.outcomes, TOO_LATE)
+    stage.needs("a" not in stage.core.outcomes, TOO_LATE)
     at_deadline = 0
 
     def enough() -> bool:
         nonlocal at_deadline
         if time.monotonic() < end:
             at_deadline = len(read)
-        return "a" in stage.connection.outcomes or len(read) - at_deadline > BACKLOG
+        return "a" in stage.core.outcomes or len(read) - at_deadline > BACKLOG
 
-    stage.connection.on_receive = lambda: time.sleep(_SLOW)
+    stage.core.on_receive = lambda: time.sleep(_SLOW)
     with stage.demands(Rule.READ, "the driver stopped reading"):
         rest, before = b"", -1
         while not enough() and len(read) > before:  # as long as there is progress
             stage.peer.write(rest)
             before = len(read)
             rest = stage.peer.flood(PUSH, _ENDLESS, enough)
-        stage.connection.on_receive = None
-        if "a" not in stage.connection.outcomes and enough():
+        stage.core.on_receive = None
+        if "a" not in stage.core.outcomes and enough():
             late = len(read) - at_deadline
             raise DriverError(
                 Rule.ALTERNATE, f"a flood of {late} messages kept the timers from firing"
@@ -119,7 +119,7 @@ def _ten_thousand(stage: Stage) -> None:
     before, push = len(stage.peer.said), '{"n":1}'
     with stage.demands(Rule.READ, "the driver stopped reading"):
         with stage.held_up():
-            stage.needs("a" not in stage.connection.outcomes, TOO_LATE)
+            stage.needs("a" not in stage.core.outcomes, TOO_LATE)
             end = time.monotonic() + timeout + SOON
             rest = stage.peer.flood(push, 10_000, lambda: time.monotonic() > end)
             time.sleep(max(0.0, end - time.monotonic()))

@@ -45,11 +45,11 @@ def _move(stage: Stage, *ids: str) -> tuple[Peer, Peer]:
     return old, stage.open_next_link(SUCCESSOR)
 
 
-def answered(stage: Stage, peer: Peer, id: str, unless: str, rule: Rule = Rule.READ) -> None:
+def answered(stage: Stage, peer: Peer, id: str, failure: str, rule: Rule = Rule.READ) -> None:
     """Answer a cancel on a link, and check that it is accepted."""
-    with stage.demands(Rule.END, unless):
+    with stage.demands(Rule.END, failure):
         peer.say(stage.reply(id))
-    stage.outcome_is(id, Accepted, rule, unless)
+    stage.outcome_is(id, Accepted, rule, failure)
 
 
 def works(stage: Stage, id: str = "works") -> None:
@@ -109,7 +109,7 @@ def _gap(stage: Stage) -> None:
     stage.cancel("b", timeout=timeout)
     stage.hear("b")
     with stage.held_up():
-        stage.needs(not stage.connection.outcomes, TOO_LATE)
+        stage.needs(not stage.core.outcomes, TOO_LATE)
         new.say(stage.reply("b"))
         old.say(stage.reply("a"))
         time.sleep(max(SOON, end - time.monotonic(), timeout))
@@ -204,7 +204,7 @@ def _close_two(stage: Stage) -> None:
     answered(stage, old, "a", why)
     answered(stage, new, "b", why)
     stage.expect(
-        lambda: stage.connection.closed is not None,
+        lambda: stage.core.closed is not None,
         Rule.DRAIN,
         "the last answer came, and the drain did not reach Ended",
     )

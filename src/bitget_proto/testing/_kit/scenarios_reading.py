@@ -83,7 +83,7 @@ def _half_a_message(stage: Stage) -> None:
     stage.hear("a", "b")
     whole = frame(TEXT, stage.reply("b").encode())
     stage.peer.write(whole[:30])
-    in_time = "a" not in stage.connection.outcomes
+    in_time = "a" not in stage.core.outcomes
     stage.outcome_is(
         "a", Unresolved, Rule.OVERDUE, "the first part of a message kept the timers from firing"
     )
@@ -124,7 +124,7 @@ def _pings(stage: Stage) -> None:
 
 def _before_the_write(stage: Stage) -> None:
     stage.log_in()
-    stage.connection.on_transmit = lambda _: stage.peer.say(stage.reply("a"))
+    stage.core.on_transmit = lambda _: stage.peer.say(stage.reply("a"))
     stage.cancel("a")
     stage.outcome_is(
         "a",

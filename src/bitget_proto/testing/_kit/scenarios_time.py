@@ -87,7 +87,7 @@ def _nothing_due(stage: Stage) -> None:
     time.sleep(2 * timeout)
     if stage.link.closed is not None or not stage.thread.running:
         raise stage.blame(Rule.REARM, "the timer fired although nothing was due")
-    fired = sum(step.call == "handle_timeout" for step in stage.connection.steps)
+    fired = sum(step.call == "handle_timeout" for step in stage.core.steps)
     if fired > _SPINS:
         raise DriverError(
             Rule.REARM, f"handle_timeout was called {fired} times although nothing was due"

@@ -52,7 +52,7 @@ def _write_big(stage: Stage, *first: str, timeout: float | None = None) -> None:
         connection.send(_BIG, now)
 
     stage.call_soon(take)
-    handed_out = stage.connection.handed_out
+    handed_out = stage.core.handed_out
     stage.expect(
         lambda: any(len(one.text) == len(_BIG) for one in handed_out),
         Rule.DRAIN,
@@ -69,7 +69,7 @@ def _stall(stage: Stage, *first: str, timeout: float | None = None) -> None:
 
 def _check_stall(stage: Stage) -> None:
     """Check that the big frame is not written yet, as far as the driver's calls show."""
-    steps = stage.connection.steps
+    steps = stage.core.steps
     begun = max(number for number, step in enumerate(steps) if _BIG[:20] in step.what)
     stage.needs(
         all(step.call != "poll" for step in steps[begun + 1 :]),
@@ -82,7 +82,7 @@ def _one_unwritten(stage: Stage) -> None:
     time.sleep(SOON)
     stage.cancel("a", "b", "c")
     time.sleep(SOON)
-    early = [one for one in stage.connection.handed_out if one.ids]
+    early = [one for one in stage.core.handed_out if one.ids]
     if early:
         raise DriverError(
             Rule.WRITE,
@@ -139,10 +139,10 @@ def _close_while_writing(stage: Stage, take: Callable[[Core, float], object]) ->
         or (len(counts) > 5 * settled and _stands_still(counts[-5 * settled :]))
     ):
         time.sleep(SOON / 2)
-        counts.append(len(stage.connection.handed_out))
+        counts.append(len(stage.core.handed_out))
     stage.peer.say_close(1001, "bye")
     stage.expect(
-        lambda: stage.connection.lost_calls > 0,
+        lambda: stage.core.lost_calls > 0,
         Rule.READ,
         "a close frame was not read while a write stalled",
     )
@@ -169,7 +169,7 @@ def _hangup_in_a_stall(stage: Stage) -> None:
 
 def _stands_still(counts: Sequence[int], stage: Stage | None = None) -> bool:
     """Whether the counts do not grow and, with a stage, the last poll was not writable."""
-    stalled = stage is None or stage.connection.steps[-1].call.startswith("poll, ")
+    stalled = stage is None or stage.core.steps[-1].call.startswith("poll, ")
     return stalled and len(set(counts)) == 1 and len(counts) > 1
 
 

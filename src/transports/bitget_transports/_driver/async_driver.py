@@ -50,7 +50,7 @@ class AsyncDriver(Driver):
     rest_sender: SendRest | None = None
     """Sends the requests of `rest`."""
     ask_time: Callable[[], Awaitable[None]] | None = None
-    """Asks REST for the exchange's time, and calls `time_asked`; None where REST is not used."""
+    """Asks REST for the exchange's time, and calls `time_answered`; None where REST is not used."""
 
     owner: Owner | None = None
     """The task that keeps the channel open; None inside `async with`."""
@@ -101,14 +101,14 @@ class AsyncDriver(Driver):
         """Yield to the event loop once, so that other tasks can run."""
 
     @abstractmethod
-    def start(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def spawn(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a REST request in a task, which is cancelled after `LONGEST` seconds or at the end."""
 
     def send_rest(self, cancel: RestCancel) -> None:
         rest, send = self.rest, self.rest_sender
         if rest is not None and send is not None:
             rest.begin()
-            self.start(partial(_ask_rest, rest, send, cancel))
+            self.spawn(partial(_ask_rest, rest, send, cancel))
 
     # --- the caller's event loop ---
 

@@ -142,7 +142,7 @@ class AsyncConfirming:
             async with self._driver.bounded(TIMEOUT):
                 with self._confirmer.asking_time() as asked:
                     asked.answer = await self._send(asked.request, {})
-        self._driver.time_asked(self._confirmer.server_time)
+        self._driver.time_answered(self._confirmer.server_time)
 
     async def _open_orders(self, listing: Listing) -> list[CancelOrder]:
         """Return all open orders, page by page.

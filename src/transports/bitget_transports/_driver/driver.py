@@ -144,7 +144,7 @@ class Driver(ABC):
         """Finds out what became of orders, after `follow_orders`."""
         self.rest: RestCancels | None = None
         """The cancels that go by REST, with `SessionConfig.rest_after`."""
-        self._held: set[int] = set()
+        self._awaiting_time: set[int] = set()
         """The links whose login waits for the exchange's time."""
 
     def follow_orders(self, confirmer: Confirmer) -> None:
@@ -185,7 +185,7 @@ class Driver(ABC):
         theirs = http_date(date)
         self.login_time.handshake(theirs)
         if self.confirmer is not None and self.login_time.must_ask(theirs):
-            self._held.add(number)
+            self._awaiting_time.add(number)
             self.router.wake_listeners()
         else:
             self._log_in(number)
@@ -224,7 +224,7 @@ class Driver(ABC):
         if link is not None:
             try:
                 self._stalled.numbers.discard(number)
-                self._held.discard(number)
+                self._awaiting_time.discard(number)
                 now = self.now()
                 self._core.lost(number, now, reason, link.take_back(), retry_after)
             except BaseException:
@@ -292,21 +292,21 @@ class Driver(ABC):
 
     @property
     def waits_for_time(self) -> bool:
-        """Whether a login waits for the exchange's time: ask REST, then call `time_asked`."""
-        return bool(self._held)
+        """Whether a login waits for the exchange's time: ask REST, then call `time_answered`."""
+        return bool(self._awaiting_time)
 
-    def time_asked(self, answer: tuple[float, float] | None) -> None:
+    def time_answered(self, answer: tuple[float, float] | None) -> None:
         """REST has given the exchange's time, and when that was on the clock of the transports; or
         None. The links that wait log in.
         """
         self.login_time.answered(answer)
-        held, self._held = self._held, set()
+        held, self._awaiting_time = self._awaiting_time, set()
         for number in held & self._links.keys():
             self._log_in(number)
 
     # --- many at once ---
 
-    def fill(self, waiter: Waiter, timeout: float | None, policy: Policy | None) -> bool:
+    def take_orders(self, waiter: Waiter, timeout: float | None, policy: Policy | None) -> bool:
         """Take as many of the waiter's orders as there is room for, and drain after each.
 
         Return whether there may be more: it stops after 10 ms, so that arrived messages are

@@ -1,7 +1,7 @@
 """Keeps the exchange's countdown from ending: what `guard` of all transports shares.
 
 A task or a thread renews in the background. Each request has a task or a thread of its own, so that
-one that hangs delays nothing. `DeadMan` has the rules.
+one that hangs delays nothing. `DeadManSwitch` has the rules.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bitget_proto import (
     CallerError,
     CodeClass,
     Credentials,
-    DeadMan,
+    DeadManSwitch,
     Dialect,
     Lapsed,
     NotRenewed,
@@ -65,8 +65,8 @@ _FOR_GOOD = (
 class Guard:
     """The countdown of an account, which `guard` renews in the background."""
 
-    def __init__(self, man: DeadMan) -> None:
-        self._man = man
+    def __init__(self, switch: DeadManSwitch) -> None:
+        self._switch = switch
 
     def __repr__(self) -> str:
         return f"<Guard {'armed' if self.armed else 'not armed'}>"
@@ -76,7 +76,7 @@ class Guard:
         """Until when the countdown is known to be on, on `bitget_transports.clock`; None if it is
         not. Renewals move it.
         """
-        until = self._man.armed_until
+        until = self._switch.armed_until
         return None if until is None or until <= clock() else until
 
     @property
@@ -122,7 +122,7 @@ def guarded_account(
 
 
 class GuardDriver:
-    """Drives a `DeadMan`, except for waiting and sending."""
+    """Drives a `DeadManSwitch`, except for waiting and sending."""
 
     def __init__(
         self, account: Account, countdown: int, disarm: object, observe: ObserveGuard | None
@@ -133,8 +133,8 @@ class GuardDriver:
             raise ValidationError(
                 f"observe must be a function of an event and a time, or None; got {safe_repr(observe)}"
             )
-        self._man = DeadMan(countdown)
-        self.guard = Guard(self._man)
+        self._switch = DeadManSwitch(countdown)
+        self.guard = Guard(self._switch)
         self.failure: GuardFailed | None = None
         """Why the countdown could not be started."""
         self.settled = False
@@ -150,15 +150,15 @@ class GuardDriver:
     def advance(self) -> SetCountdown | Wait:
         """Report what has happened, and return what must be done next."""
         while True:
-            output = self._man.poll(clock())
+            output = self._switch.poll(clock())
             if isinstance(output, (SetCountdown, Wait)):
                 return output
             self._learn(output)
             self._report(output)
 
     def stop(self, *, disarm: bool) -> None:
-        """As `DeadMan.stop`."""
-        self._man.stop(clock(), disarm=disarm)
+        """As `DeadManSwitch.stop`."""
+        self._switch.stop(clock(), disarm=disarm)
 
     def stop_as_asked(self) -> None:
         """Stop because the context is left without an exception."""
@@ -176,14 +176,14 @@ class GuardDriver:
         try:
             status, body = as_answer(answer)
         except ValidationError as error:
-            self._man.failed(number, str(error), clock())
+            self._switch.failed(number, str(error), clock())
         else:
-            self._man.replied(number, status, body, clock())
+            self._switch.replied(number, status, body, clock())
 
     def failed(self, number: int, error: Exception, *, unsent: bool = False) -> None:
         """Handle what the sender of a request has raised."""
         reason = self._account.why(error)
-        self._man.failed(number, reason, clock(), unsent=unsent or never_left(error))
+        self._switch.failed(number, reason, clock(), unsent=unsent or never_left(error))
 
     def not_armed(self) -> GuardFailed:
         """Return why the countdown could not be started, and whether it may be on."""

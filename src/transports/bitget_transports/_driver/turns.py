@@ -89,7 +89,7 @@ class Arrivals:
         self._since_message = 0
         self._quiet = 0
 
-    def are_over(self, quiet: int) -> bool:
+    def settled(self, quiet: int) -> bool:
         """Return whether timers may fire. Call it after each turn past the deadline.
 
         After `quiet` turns in a row without a byte, everything counts as processed.

@@ -288,7 +288,7 @@ class AnyioDriver(AsyncDriver):
         if raised is not None:
             raise raised
 
-    def start(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def spawn(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
         scope = anyio.CancelScope()
         self._requests[scope] = self._event()
         self._tasks.start_soon(self._request, scope, run)
@@ -332,14 +332,14 @@ class AnyioDriver(AsyncDriver):
             with anyio.move_on_after(None if self.armed == inf else self.armed - self.now()):
                 await self._sooner.wait()
             if self.now() >= self.until:
-                await self._let_arrive()
+                await self._process_arrivals()
                 if self.now() >= self.until:
                     self.fire(self.now())
 
-    async def _let_arrive(self) -> None:
+    async def _process_arrivals(self) -> None:
         """Wait, in bounded time, for messages that are on their way from the socket to here."""
         self.arrivals.restart()
-        while not self.arrivals.are_over(_QUIET):
+        while not self.arrivals.settled(_QUIET):
             await anyio.lowlevel.checkpoint()
 
 

@@ -293,7 +293,7 @@ class AsyncioDriver(AsyncDriver):
                 if self.last_step is not None:
                     await self.last_step()
 
-    def start(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def spawn(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
         # Not `create_task`: with an eager task factory it would run in the middle of a drain.
         request = asyncio.Task(_within(LONGEST, run), loop=self._loop)
         self._requests.add(request)
@@ -321,18 +321,18 @@ class AsyncioDriver(AsyncDriver):
         if self._timer is not None:
             self._timer.cancel()
         self.armed = self.until
-        self._timer = self._loop.call_later(max(0.0, self.armed - self.now()), self._due)
+        self._timer = self._loop.call_later(max(0.0, self.armed - self.now()), self._on_timer)
 
-    def _due(self) -> None:
+    def _on_timer(self) -> None:
         """The timer fired: process what has arrived first, one turn in each iteration of the loop."""
         self.arrivals.restart()
-        self._loop.call_soon(self._let_arrive)
+        self._loop.call_soon(self._process_arrivals)
 
-    def _let_arrive(self) -> None:
-        if self.arrivals.are_over(_QUIET):
+    def _process_arrivals(self) -> None:
+        if self.arrivals.settled(_QUIET):
             self._fire()
         else:
-            self._loop.call_soon(self._let_arrive)
+            self._loop.call_soon(self._process_arrivals)
 
     def _fire(self) -> None:
         # The loop may call a timer one tick early, before the deadline has expired.

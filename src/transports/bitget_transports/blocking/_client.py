@@ -58,7 +58,7 @@ from .._driver.set_module import set_module
 from .._driver.single_link import SingleLink
 from .._driver.url import url_for
 from ._confirming import Confirming, use_rest
-from ._driver import BlockingDriver, Orders
+from ._driver import BlockingDriver, ReleasingOrders
 
 _SELECTOR: Callable[[], selectors.BaseSelector] = getattr(
     selectors, "PollSelector", selectors.DefaultSelector
@@ -423,10 +423,10 @@ class Channel:
         self, orders: Iterator[CancelOrder], timeout: float | None, policy: Policy | None
     ) -> Generator[Outcome]:
         router = self._router
-        waiter = Waiter(_no_wake, Orders(self._driver, orders))
+        waiter = Waiter(_no_wake, ReleasingOrders(self._driver, orders))
         try:
             while True:
-                more = self._driver.fill(waiter, timeout, policy)
+                more = self._driver.take_orders(waiter, timeout, policy)
                 if more:
                     self._driver.run_once(self._driver.now())
                 if waiter.outcomes:

@@ -114,7 +114,7 @@ class Confirming:
         """Ask REST for the exchange's time, and log in with what is known then."""
         with self._confirmer.asking_time() as asked:
             asked.answer = self._send(asked.request, {})
-        self._driver.execute(lambda: self._driver.time_asked(self._confirmer.server_time))
+        self._driver.execute(lambda: self._driver.time_answered(self._confirmer.server_time))
 
     def _open_orders(self, listing: Listing) -> list[CancelOrder]:
         """Return all open orders, page by page.

@@ -9,7 +9,7 @@ recovers from interrupted calls.
   otherwise.
 - REST requests are sent between two turns, one at a time. An exception during one interrupts it and
   nothing else.
-- `held` is set during a step, so that a second caller is refused.
+- `unusable` is set during a step, so that a second caller is refused.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _LONGEST = 3600.0
 """
 
 
-class Orders:
+class ReleasingOrders:
     """The caller's orders. The channel is free while the caller's iterator runs."""
 
     def __init__(self, driver: BlockingDriver, orders: Iterator[CancelOrder]) -> None:
@@ -67,9 +67,9 @@ class Orders:
         driver = self._driver
         driver.release()
         order = next(self._orders)
-        if driver.held:
+        if driver.unusable:
             driver.check_free()
-        driver.held = _IN_USE
+        driver.unusable = _IN_USE
         return order
 
 
@@ -98,7 +98,7 @@ class BlockingDriver(Driver):
         self._alive: list[Watched] = []
         """The links whose sockets are not closed, and their attempts to connect."""
         self.armed = -inf
-        self.held = ""
+        self.unusable = ""
         """Why no call may proceed: `_IN_USE` or `_INTERRUPTED`; empty when one may."""
         self.last_step: Callable[[], None] | None = None
         """Called when the channel has closed everything else."""
@@ -107,7 +107,7 @@ class BlockingDriver(Driver):
         self._to_rest: RestCancel | None = None
         """The cancel whose REST request is about to be sent."""
         self.ask_time: Callable[[], None] | None = None
-        """Asks REST for the exchange's time, and calls `time_asked`; None where REST is not used."""
+        """Asks REST for the exchange's time, and calls `time_answered`; None where REST is not used."""
         self._stopped = False
         """Whether every socket is closed, and the selector."""
 
@@ -138,7 +138,7 @@ class BlockingDriver(Driver):
             while self._alive:
                 self._serve(inf)
         except BaseException:
-            self.held = _INTERRUPTED
+            self.unusable = _INTERRUPTED
             raise
         finally:
             self._drop()
@@ -152,10 +152,10 @@ class BlockingDriver(Driver):
         due after the turns of what had arrived: see `Arrivals`.
         """
         # Every cancel passes here: the usual case is checked without a call.
-        if self.held:
+        if self.unusable:
             self.check_free()
         try:
-            self.held = _IN_USE
+            self.unusable = _IN_USE
             if self.router.closed is None:
                 if self._to_rest is not None:
                     self._ask_rest()
@@ -163,12 +163,12 @@ class BlockingDriver(Driver):
                 self._serve(deadline if deadline < self.until else self.until)
                 if (now := self.now()) < self.until:
                     self.arrivals.restart()
-                elif self.arrivals.are_over(1):
+                elif self.arrivals.settled(1):
                     self.fire(now)
-            if self.held is _IN_USE:
-                self.held = ""
+            if self.unusable is _IN_USE:
+                self.unusable = ""
         except BaseException:
-            self.held = _INTERRUPTED if self.held else ""
+            self.unusable = _INTERRUPTED if self.unusable else ""
             raise
 
     def execute(self, command: Callable[[], T]) -> T:
@@ -176,7 +176,7 @@ class BlockingDriver(Driver):
 
         Raises: as the command; a refusal changes nothing.
         """
-        self.held = _IN_USE
+        self.unusable = _IN_USE
         try:
             given = command()
             self.drain(self.now())
@@ -200,25 +200,25 @@ class BlockingDriver(Driver):
 
         Raises: as `OutcomeRouter.cancel`.
         """
-        if self.held:
+        if self.unusable:
             self.check_free()
         # As `execute`, but inlined: every cancel passes here.
-        self.held = _IN_USE
+        self.unusable = _IN_USE
         try:
             now = self.now()
             self.router.cancel(waiter, order, now, id, timeout, policy, urgent=urgent)
             self.drain(now)
-            if self.held is _IN_USE:
-                self.held = ""
+            if self.unusable is _IN_USE:
+                self.unusable = ""
         except BaseException as error:
             self.mark_interrupted(error)
             raise
 
-    def fill(self, waiter: Waiter, timeout: float | None, policy: Policy | None) -> bool:
+    def take_orders(self, waiter: Waiter, timeout: float | None, policy: Policy | None) -> bool:
         self.check_free()
-        self.held = _IN_USE
+        self.unusable = _IN_USE
         try:
-            more = super().fill(waiter, timeout, policy)
+            more = super().take_orders(waiter, timeout, policy)
             self.release()
         except BaseException as error:
             # The iterator of the orders runs before a step begins: what it raises changes nothing.
@@ -234,9 +234,9 @@ class BlockingDriver(Driver):
 
         Raises: LocalProtocolError.
         """
-        if self.held:
+        if self.unusable:
             self.recover()
-            if self.held:
+            if self.unusable:
                 raise LocalProtocolError(
                     "the channel is in use, by another thread or by the code that this call "
                     "interrupts: allow one caller at a time"
@@ -246,8 +246,8 @@ class BlockingDriver(Driver):
         """End the step. If another thread has left the context meanwhile, the driver stays marked
         as interrupted.
         """
-        if self.held is _IN_USE:
-            self.held = ""
+        if self.unusable is _IN_USE:
+            self.unusable = ""
 
     def mark_interrupted(self, error: BaseException) -> None:
         """Mark the step as interrupted by this exception.
@@ -257,14 +257,14 @@ class BlockingDriver(Driver):
         if isinstance(error, LocalProtocolError) and not raised_by_caller(error):
             self.release()
         else:
-            self.held = _INTERRUPTED
+            self.unusable = _INTERRUPTED
 
     def recover(self) -> None:
         """End the channel after an interrupted step. If this is interrupted, call it again."""
-        if self.held is _INTERRUPTED:
+        if self.unusable is _INTERRUPTED:
             self._drop()
             self.break_off("a call was interrupted in the middle of a step")
-            self.held = ""
+            self.unusable = ""
 
     def dial(self, number: int) -> SocketLink:
         link = SocketLink(self, number, self._sock, self)

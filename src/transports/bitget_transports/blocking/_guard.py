@@ -58,7 +58,7 @@ def guard(
     `bitget_transports.clock`. `Guard.check` raises once the countdown is not known to be on.
     Renewing goes on until the context is left. `observe` is
     called in that thread, and `rest` in others. The thread also renews while your program hangs: if
-    that is what you fear, call `DeadMan` from your own loop (docs/scaling.md).
+    that is what you fear, call `DeadManSwitch` from your own loop (docs/scaling.md).
 
     `url` is that of the WebSocket, which decides where REST is, as for `connect`: pass
     `Dialect.UNIFIED.demo_url` for demo trading. `tls`, `allow_plaintext`, `proxy`, `wall_clock` and

@@ -58,7 +58,7 @@ class WhyNotRenewed(DescribedEnum):
 @set_module("bitget_proto")
 @attrs.frozen(kw_only=True)
 class SetCountdown:
-    """Send this request, and pass its answer to `DeadMan.replied`, or why there is none to `failed`.
+    """Send this request, and pass its answer to `DeadManSwitch.replied`, or why there is none to `failed`.
 
     Exactly one of the two must be called. Give up after `timeout` seconds.
     """
@@ -77,7 +77,7 @@ class Armed:
     """The exchange has begun to count down: for the first time, or again after `Lapsed`.
 
     It cancels all orders of the account if no renewal reaches it, not before `until`. Renewals move
-    `DeadMan.armed_until` without another event.
+    `DeadManSwitch.armed_until` without another event.
     """
 
     until: float
@@ -126,12 +126,12 @@ class Stopped:
     """Text for people: why it may be on. Empty if it is off, or was left on."""
 
 
-DeadManOutput: TypeAlias = SetCountdown | Armed | NotRenewed | Lapsed | Stopped | Wait
-"""Everything that `DeadMan.poll` returns."""
+DeadManSwitchOutput: TypeAlias = SetCountdown | Armed | NotRenewed | Lapsed | Stopped | Wait
+"""Everything that `DeadManSwitch.poll` returns."""
 
 
 @set_module("bitget_proto")
-class DeadMan:
+class DeadManSwitch:
     """Keeps the exchange's countdown for a unified account from ending, until `stop`.
 
     `countdown` is the number of seconds after which the exchange cancels all orders of the account
@@ -198,7 +198,7 @@ class DeadMan:
 
     def __repr__(self) -> str:
         state = "stopped" if self._ended else "not armed" if self._until is None else "armed"
-        return f"<DeadMan {state}, {self._countdown} s>"
+        return f"<DeadManSwitch {state}, {self._countdown} s>"
 
     @property
     def armed_until(self) -> float | None:
@@ -268,7 +268,7 @@ class DeadMan:
 
     # --- outputs ---
 
-    def poll(self, now: float) -> DeadManOutput:
+    def poll(self, now: float) -> DeadManSwitchOutput:
         """Return the next output: a request to send, what has happened, or how long to wait.
 
         Raises: LocalProtocolError for a time that is not a finite number.

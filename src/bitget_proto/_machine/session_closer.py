@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _ASKED = Ended(why=WhyEnded.ASKED, detail="", code=None)
 
 
-class SessionEnd:
+class SessionCloser:
     """How far the end of one session is."""
 
     __slots__ = (
@@ -77,7 +77,7 @@ class SessionEnd:
         if again:
             for link in list(self._links.all.values()):
                 link.connection.close(now)
-                self.collect(link, now)
+                self.handle_outputs(link, now)
             if self._rest is not None:
                 self._rest.closes_at = now
                 self.expire_rest(now)
@@ -85,9 +85,9 @@ class SessionEnd:
             self.closing = True
             seconds = self._config.queue_timeout if within is None else within
             self.close_at = after(now, seconds)
-            self.if_done(now)
+            self.end_if_done(now)
 
-    def collect(self, link: Link, now: float) -> None:
+    def handle_outputs(self, link: Link, now: float) -> None:
         """Handle the outputs of a link, which may end the session."""
         ending = self.pending is not None
         end = self._link_outputs.collect(link, now, ending=ending)
@@ -102,7 +102,7 @@ class SessionEnd:
             self._outputs.append(result)
         elif result is not None:
             self._outcomes.attempt(result, now, ending=self.pending is not None)
-            self.if_done(now)
+            self.end_if_done(now)
             self._finish_if_over()
 
     def expire_rest(self, now: float) -> None:
@@ -115,9 +115,9 @@ class SessionEnd:
         """End a closing session whose time for sending has expired."""
         if self.close_at <= now and self.pending is None:
             self._begin(_ASKED, now)
-        self.if_done(now)
+        self.end_if_done(now)
 
-    def if_done(self, now: float) -> None:
+    def end_if_done(self, now: float) -> None:
         """End a closing session if no cancel is open; each link first sends its own frames."""
         if self.closing and self.pending is None and not self._cancels:
             left = self.close_at - now
@@ -141,7 +141,7 @@ class SessionEnd:
                 link.connection._drain_within(now, seconds)
             else:
                 link.connection.close(now, queued, inf if seconds is None else seconds)
-                self.collect(link, now)
+                self.handle_outputs(link, now)
         if self._links.state is not SessionState.ENDED:
             self._links.move(SessionStep.CLOSING)
 

@@ -1,4 +1,4 @@
-"""What `DeadMan` says is true of the exchange, whatever the network and the exchange do.
+"""What `DeadManSwitch` says is true of the exchange, whatever the network and the exchange do.
 
 In virtual time, requests and answers are slow or lost, the exchange fails, and the process sleeps.
 """
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from bitget_proto import (
     Armed,
     CancelOrder,
-    DeadMan,
+    DeadManSwitch,
     Dialect,
     Lapsed,
     NotRenewed,
@@ -29,13 +29,13 @@ SIGNATURE_VALID = 30.0
 
 
 class World:
-    """A process with a `DeadMan`, the exchange, and a network between them."""
+    """A process with a `DeadManSwitch`, the exchange, and a network between them."""
 
     def __init__(self, random: Random, countdown: int, *, trouble: float) -> None:
         self.random, self.trouble = random, trouble
         self.now = 0.0
         self.exchange = ScriptedExchange(config=ExchangeConfig(dialect=Dialect.UNIFIED))
-        self.man = DeadMan(countdown)
+        self.switch = DeadManSwitch(countdown)
         self.seen = Counter[str]()
         self.asked: list[float] = []
         self.stopped: Stopped | None = None
@@ -60,7 +60,7 @@ class World:
 
     def check(self) -> None:
         """The rules."""
-        until, ends = self.man.armed_until, self.exchange.countdown_ends
+        until, ends = self.switch.armed_until, self.exchange.countdown_ends
         if until is not None and until > self.now:
             assert ends is not None, "it was said to be armed, and is off"
             assert ends >= until, "it may end before the time that was said"
@@ -70,9 +70,9 @@ class World:
 
     def step(self) -> None:
         """Drain."""
-        man, random = self.man, self.random
+        switch, random = self.switch, self.random
         while True:
-            output = man.poll(self.now)
+            output = switch.poll(self.now)
             self.seen[type(output).__name__] += 1
             match output:
                 case SetCountdown():
@@ -106,7 +106,7 @@ class World:
         return random.uniform(0.0, 40.0 if random.random() < self.trouble / 4 else 0.02)
 
     def send(self, request: SetCountdown) -> None:
-        random, man = self.random, self.man
+        random, switch = self.random, self.switch
         asked, number = self.now, request.number
         closed = [False]
 
@@ -114,11 +114,11 @@ class World:
             if not closed[0] and random.random() < 0.5:
                 closed[0] = True
                 self.seen["gave up"] += 1
-                man.failed(number, "no answer", self.now)
+                switch.failed(number, "no answer", self.now)
                 self.step()
 
         if random.random() < self.trouble / 4:
-            man.failed(number, "not connected", asked, unsent=True)
+            switch.failed(number, "not connected", asked, unsent=True)
             self.seen["unsent"] += 1
             return
         self.at(asked + request.timeout, give_up)
@@ -136,13 +136,13 @@ class World:
         def reply(status: int, body: bytes) -> None:
             if not closed[0]:
                 closed[0] = True
-                man.replied(number, status, body, self.now)
+                switch.replied(number, status, body, self.now)
                 self.step()
 
         self.at(asked + self.delay(), arrive)
 
     def stop(self) -> None:
-        self.man.stop(self.now)
+        self.switch.stop(self.now)
         self.step()
 
 
