@@ -286,7 +286,7 @@ def test_a_countdown_that_may_have_ended_is_loud(
     ("code", "why"),
     [
         ("25008", r"^the exchange refused the countdown: HTTP 400, code 25008: no: check the key"),
-        ("40084", r"^the account is a classic one .* countdown for unified accounts only: let a"),
+        ("40084", r"^the account is a classic one .* countdown for unified accounts only: run a"),
         ("99999", r"^the exchange refused the countdown: HTTP 400, code 99999"),
     ],
 )

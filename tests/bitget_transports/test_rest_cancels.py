@@ -1,4 +1,4 @@
-"""`SessionConfig.rest_after` on every transport: REST as the second way out.
+"""`SessionConfig.rest_after` on every transport: Falling back to REST.
 
 Real sockets on loopback; each wait is bounded.
 """

@@ -15,8 +15,8 @@ Rules for changes
 - The state changes in `_move` only, which looks the new state up in `TRANSITIONS`.
 - A cancel gets its outcome in `Outcomes` only.
 - Timers fire in `handle_timeout` only. `poll` compares the rate limits with `now`.
-- Nothing is random. The outputs depend on the calls and their times, not on how often `poll` or
-  `handle_timeout` is called.
+- Nothing is random. The same calls at the same times give the same outputs. Additional calls of
+  `poll` or `handle_timeout` do not change them.
 - A call that makes several changes sets `_in_call` before the first and clears it after the last. If
   a call finds `_in_call` already set, an exception interrupted the previous call, so `_recover` ends
   the connection. Because that can happen on any line, always add an object to its new container
@@ -191,9 +191,9 @@ class Connection:
 
     @property
     def waiting_for_grant(self) -> int:
-        """The number of cancels that wait for the budget alone, at the last call.
+        """The number of cancels, as of the last call, that could be sent if the budget allowed more.
 
-        Pass it to `Lease.wanted` after each drain.
+        Pass it to `Lease.wanted` after each drain, so that the lease asks for a larger grant.
         """
         if self._state is not _READY or self._in_call:
             return 0
@@ -234,7 +234,7 @@ class Connection:
     def receive(self, message: str | bytes, now: float) -> None:
         """Handle one whole WebSocket message, text or bytes. Then drain `poll`.
 
-        No content of a message raises. The only messages that end the connection are the refusal of
+        No message raises, whatever it contains. The only messages that end the connection are the refusal of
         the login, an error 30004 or 30007 that names no request, and the last answer after `close`.
         Messages before `opened` and after the end are ignored.
 
@@ -353,7 +353,7 @@ class Connection:
 
         `timeout` applies to each, as in `cancel`.
 
-        Raises: as `cancel`; NoRoom if there is no room for all of them.
+        Raises: the same as `cancel`; NoRoom if there is no room for all of them.
         """
         now = self._begin(now)
         given = check_orders(orders, self._codec)
@@ -536,7 +536,7 @@ class Connection:
     # --- received messages ---
 
     def _error(self, error: ErrorReply | SubscribeReply, message: str | bytes) -> None:
-        """Handle an error that names no request, or a subscription."""
+        """Handle an error without a request id, or a refused subscription."""
         code, state = error.code, self._state
         awaits_login = state is _AUTHENTICATING and self._frames.login_sent
         if awaits_login and isinstance(error, ErrorReply) and may_refuse_login(error):
@@ -660,7 +660,7 @@ class Connection:
         """
         if self._state is not _CLOSED:
             self._outcomes.settle_interrupted(self._now)
-            # `_finish` adds its own.
+            # `_finish` adds a new `Hangup` and `Closed`.
             for output in [o for o in self._outputs if isinstance(o, (Hangup, Closed))]:
                 self._outputs.remove(output)
             self._finish(WhyClosed.INTERRUPTED, "")

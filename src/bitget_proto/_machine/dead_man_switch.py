@@ -232,7 +232,7 @@ class DeadManSwitch:
         self._failed(why, refusal.reason, refusal.code, code_class)
 
     def failed(self, number: int, reason: str, now: float, *, unsent: bool = False) -> None:
-        """Handle that no answer to `SetCountdown` came. Then drain `poll`.
+        """Report that no answer to `SetCountdown` came. Then drain `poll`.
 
         `reason` is text for people. Pass `unsent=True` only if not one byte of the request has left.
 

@@ -214,7 +214,7 @@ class Lease:
                 self._outputs.append(StoreUp())
 
     def failed(self, reason: str, now: float) -> None:
-        """Handle that the store gave no answer, or one that grants nothing.
+        """Report that the store gave no answer, or one that grants nothing.
 
         Raises: LocalProtocolError if nothing was asked, or for a time that is not a finite number;
         ValidationError for a reason that is not a string.

@@ -64,7 +64,7 @@ def login_event(
 def error_event(
     error: ErrorReply | SubscribeReply, message: str | bytes
 ) -> GoingAway | ExchangeError | SubscribeRefused:
-    """Return the event for an error that names no request, or a subscription."""
+    """Return the event for an error without a request id, or for a refused subscription."""
     text = as_text(message)
     if error.code_class is CodeClass.GOING_AWAY:
         return GoingAway(message=error.message, text=text)

@@ -7,11 +7,11 @@ one `Final`.
 `TrackedOrders` finds the orders that an update is about, `LookUps` decides what is asked next.
 
 What is evidence
-- An end state, from wherever, is final: an order that has ended never changes. Otherwise the larger
-  fill counts. So evidence may come in any order, twice, or before `track`. After a reconnect, pushes
-  can be handled before the look-ups are answered.
-- "Open" in a push is old by an unknown time and proves nothing. "Open" in a look-up proves that the
-  order was open `settle` seconds before the request, because REST lags by no more than that.
+- An end state is final, whatever its source: an order that has ended never changes. Otherwise the
+  larger fill counts. So evidence may come in any order, twice, or before `track`. After a reconnect,
+  pushes can be handled before the look-ups are answered.
+- A push that says "open" may be arbitrarily old, so it proves nothing. "Open" in a look-up proves that
+  the order was open `settle` seconds before the request, because REST lags by no more than that.
 - No time of the exchange is compared with the caller's clock.
 
 Rules for changes
@@ -129,7 +129,7 @@ class Reconciler:
 
     @property
     def tracked(self) -> int:
-        """The number of orders whose `Final` was not returned by `poll`."""
+        """The number of orders whose `Final` `poll` has not returned yet."""
         return len(self._orders.all) + len(self._outputs)
 
     @property
@@ -215,7 +215,7 @@ class Reconciler:
         self._input(now, partial(self._reply, number, reply))
 
     def failed(self, number: int, reason: str, now: float) -> None:
-        """Handle that the `LookUp` with this number got no reply. Then drain `poll`.
+        """Report that the `LookUp` with this number got no reply. Then drain `poll`.
 
         `reason` is text for people; `Unknown.detail` shows it.
 
@@ -225,14 +225,14 @@ class Reconciler:
         self._input(now, partial(self._reply, number, NoAnswer(reason)))
 
     def up(self, now: float) -> None:
-        """Handle that pushes arrive from now on: the exchange has confirmed the subscription.
+        """Report that pushes arrive from now on: the exchange has confirmed the subscription.
 
         An order that is tracked after this call waits for a push first. Then drain `poll`.
         """
         self._input(now, self._set_up)
 
     def down(self, now: float) -> None:
-        """Handle that pushes do not arrive, or that one could not be read.
+        """Report that pushes do not arrive, or that one could not be read.
 
         Orders that wait for a push are looked up at once. Then drain `poll`.
         """
@@ -424,7 +424,7 @@ class Reconciler:
         self._closed = True
 
     def _recover(self) -> None:
-        """End the reconciler after an interrupted call, of which any part may have been done.
+        """End the reconciler after a call that was interrupted at an unknown point.
 
         If this is interrupted too, the next call repeats it.
         """
@@ -443,7 +443,7 @@ class Reconciler:
     def _check_takes(self, outcome: object) -> None:
         """Check that an outcome can be tracked.
 
-        Raises: as `track`.
+        Raises: the same as `track`.
         """
         if not isinstance(outcome, _OUTCOMES):
             raise ValidationError(

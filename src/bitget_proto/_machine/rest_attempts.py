@@ -79,7 +79,7 @@ class RestAttempts:
         """When a closing session stops waiting for answers."""
 
     def login_refused(self, code_class: CodeClass) -> None:
-        """Handle that a login was rejected with a code of this class."""
+        """Handle a login that was rejected with a code of this class."""
         if code_class not in _SAYS_NOTHING_OF_THE_KEY:
             self.refused = True
 

@@ -1,9 +1,10 @@
 """The state machine of a session, which reconnects. It does no I/O and reads no clock.
 
 A session asks for WebSockets and creates a `Connection`, called a link, for each. `Links` holds
-them: in each lane one link serves, which means that it sends cancels; its successor may be being
-dialled; older ones drain. There is one lane, unless `SessionConfig.links` says more. Every cancel
-that was taken gets exactly one outcome, which states only what is known of all its attempts.
+them in lanes: one lane, unless `SessionConfig.links` says more. A lane has at most one serving link,
+which sends cancels, at most one successor, which is dialled or logs in, and older links, which drain.
+Every cancel that was taken gets exactly one outcome, which states only what is known of all its
+attempts.
 
 `cancel` puts a cancel into `SessionQueue`: into `open`, the cancels without an outcome, and into
 `waiting`, those that no link holds. `CancelSender` passes it to a serving link when that can send
@@ -83,9 +84,10 @@ _UP, _ENDED = SessionState.UP, SessionState.ENDED
 
 @set_module("bitget_proto")
 class Session:
-    """The client side of any number of WebSocket connections, one after the other.
+    """The client side of a sequence of WebSocket connections: it reconnects.
 
-    A session asks for a WebSocket when it needs one, and keeps its cancels when a connection is
+    Two connections overlap while one replaces the other. With `SessionConfig.links`, several are
+    open at once. A session asks for a WebSocket when it needs one, and keeps its cancels when a connection is
     lost. Each connection is a link, identified by the number in its `Dial`. Drain `poll` first: it
     returns a `Dial`. After each call, drain it again: call it until it returns a `Wait`.
 
@@ -97,8 +99,8 @@ class Session:
     `now` is the time in seconds on a clock of your choice that does not run backwards. A time earlier
     than the last one counts as the last one. Every call raises LocalProtocolError if `now` is not a
     finite number or `link` is not the number of a link that was dialled. If `jitter` raises an
-    `Exception` or returns anything else, `poll` returns a `CallerError`, and the backoff has no
-    jitter.
+    `Exception` or returns something other than such a number, `poll` returns a `CallerError`, and this
+    backoff has no jitter.
 
     A call that raises LocalProtocolError, or its subclass ValidationError or NoRoom, leaves the
     state unchanged.
@@ -201,9 +203,9 @@ class Session:
 
     @property
     def waiting_for_grant(self) -> int:
-        """The number of cancels that wait for the budget alone, at the last call.
+        """The number of cancels, as of the last call, that could be sent if the budget allowed more.
 
-        Pass it to `Lease.wanted` after each drain.
+        Pass it to `Lease.wanted` after each drain, so that the lease asks for a larger grant.
         """
         if self._in_call or self._closer.close_at <= self._now:
             return 0
@@ -313,14 +315,14 @@ class Session:
         self._in_call = False
 
     def rest_failed(self, number: int, reason: str, now: float, *, unsent: bool = False) -> None:
-        """Handle that the `RestCancel` with this number got no answer. Then drain `poll`.
+        """Report that the `RestCancel` with this number got no answer. Then drain `poll`.
 
         With `unsent`, you are certain that not one byte of the request was sent, as when no
         connection could be opened: the cancel is queued again. Otherwise it is
         `Unresolved(sent=True)` with UNSURE, under either policy, and its `hint` contains `reason`,
         a text for people.
 
-        Raises: as `rest_replied`; ValidationError if `unsent` is not True or False.
+        Raises: the same as `rest_replied`; ValidationError if `unsent` is not True or False.
         """
         now = self._begin(now)
         rest = self._check_rest(number)
@@ -399,7 +401,7 @@ class Session:
 
         `timeout` and `policy` apply to each, as in `cancel`.
 
-        Raises: as `cancel`; NoRoom if there is no room for all of them.
+        Raises: the same as `cancel`; NoRoom if there is no room for all of them.
         """
         now = self._begin(now)
         given = check_orders(orders, self._codec)
@@ -431,7 +433,7 @@ class Session:
         return withdrawn
 
     def send(self, text: str, now: float) -> None:
-        """Queue a frame of your own, as `Connection.send`, on the current link or the next one.
+        """Queue a frame of your own on the current link or the next one; see `Connection.send`.
 
         When a link ends, its queued frames are dropped, and so are the subscriptions that you sent
         on it: subscribe again at each `Up`. Then drain `poll`.
@@ -450,7 +452,7 @@ class Session:
         own.append(text)
 
     def subscribe_orders(self, now: float, inst_types: Iterable[InstType] | None = None) -> None:
-        """Subscribe to changes of your orders, as `Connection.subscribe_orders`, on every link.
+        """Subscribe to changes of your orders on every link; see `Connection.subscribe_orders`.
 
         Each link subscribes again before its first cancel, and the exchange answers each time. Then
         drain `poll`.
@@ -491,8 +493,8 @@ class Session:
         a `Wait`.
 
         Call it after every input and command, until it returns a `Wait`. `busy` contains the links
-        on which a write is in progress: it returns no `LinkTransmit` for these. 0 stands for REST:
-        it returns no `RestCancel` then.
+        on which a write is in progress: `poll` returns no `LinkTransmit` for these. 0 in `busy` stands
+        for REST: `poll` returns no `RestCancel` then.
 
         Raises: ValidationError if `busy` is not a container of link numbers.
         """
@@ -620,7 +622,7 @@ class Session:
     def _check_rest(self, number: int) -> RestAttempts:
         """Return the REST requests, if one of them has this number.
 
-        Raises: as `RestAttempts.check_number`; LocalProtocolError without `rest_after`.
+        Raises: the same as `RestAttempts.check_number`; LocalProtocolError without `rest_after`.
         """
         if self._rest is None:
             raise no_rest_error()
@@ -636,7 +638,7 @@ class Session:
     # --- the end ---
 
     def _recover(self) -> None:
-        """End the session after an interrupted call, of which any part may have been done.
+        """End the session after a call that was interrupted at an unknown point.
 
         Keep the outputs, add an outcome for each cancel that has none, and end every link and the
         session. If this is interrupted too, the next call repeats it.

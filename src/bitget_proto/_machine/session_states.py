@@ -83,7 +83,7 @@ class WhyEnded(DescribedEnum):
     )
     INTERRUPTED = (
         "interrupted",
-        "An exception, such as a signal handler's, interrupted a call: its effect is unknown.",
+        "An exception, such as one raised by a signal handler, interrupted a call: its effect is unknown.",
     )
 
 

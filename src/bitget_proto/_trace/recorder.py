@@ -65,7 +65,9 @@ def record(
             f"write must be a function that takes a line, or None; got {safe_repr(write)}: pass file.write"
         )
     if isinstance(core, (RecordedConnection, RecordedSession)):
-        raise ValidationError("core is recorded already: pass a write function that does both")
+        raise ValidationError(
+            "core is already recorded: call record once, with a function that writes to both places"
+        )
     return (
         RecordedConnection(core, write)
         if isinstance(core, Connection)
@@ -94,44 +96,44 @@ class RecordedConnection(Connection):
 
     @property
     def state(self) -> State:
-        """As `Connection.state`."""
+        """Like `Connection.state`."""
         return self.core.state
 
     @property
     def in_flight(self) -> int:
-        """As `Connection.in_flight`."""
+        """Like `Connection.in_flight`."""
         return self.core.in_flight
 
     @property
     def capacity(self) -> int:
-        """As `Connection.capacity`."""
+        """Like `Connection.capacity`."""
         return self.core.capacity
 
     @property
     def waiting_for_grant(self) -> int:
-        """As `Connection.waiting_for_grant`."""
+        """Like `Connection.waiting_for_grant`."""
         return self.core.waiting_for_grant
 
     @property
     def config(self) -> Config:
-        """As `Connection.config`."""
+        """Like `Connection.config`."""
         return self.core.config
 
     @property
     def codec(self) -> Codec:
-        """As `Connection.codec`."""
+        """Like `Connection.codec`."""
         return self.core.codec
 
     def opened(self, now: float, *, login: SignedLogin) -> None:
-        """As `Connection.opened`."""
+        """Like `Connection.opened`."""
         self.writer.call("opened", self.core.opened, now=now, login=login)
 
     def receive(self, message: str | bytes, now: float) -> None:
-        """As `Connection.receive`."""
+        """Like `Connection.receive`."""
         self.writer.call("receive", self.core.receive, message=message, now=now)
 
     def lost(self, now: float, reason: str = "", unsent: Iterable[str] = ()) -> None:
-        """As `Connection.lost`."""
+        """Like `Connection.lost`."""
         self.writer.call(
             "lost",
             self.core.lost,
@@ -141,7 +143,7 @@ class RecordedConnection(Connection):
         )
 
     def handle_timeout(self, now: float) -> None:
-        """As `Connection.handle_timeout`."""
+        """Like `Connection.handle_timeout`."""
         self.writer.call("handle_timeout", self.core.handle_timeout, now=now)
 
     def cancel(
@@ -152,7 +154,7 @@ class RecordedConnection(Connection):
         timeout: float | None = None,
         urgent: bool = False,
     ) -> str:
-        """As `Connection.cancel`."""
+        """Like `Connection.cancel`."""
         return self.writer.call(
             "cancel", self.core.cancel, order=order, now=now, id=id, timeout=timeout, urgent=urgent
         )
@@ -160,21 +162,21 @@ class RecordedConnection(Connection):
     def cancel_many(
         self, orders: Iterable[CancelOrder], now: float, timeout: float | None = None
     ) -> list[str]:
-        """As `Connection.cancel_many`."""
+        """Like `Connection.cancel_many`."""
         return self.writer.call(
             "cancel_many", self.core.cancel_many, orders=_listed(orders), now=now, timeout=timeout
         )
 
     def withdraw(self, id: str, now: float) -> bool:
-        """As `Connection.withdraw`."""
+        """Like `Connection.withdraw`."""
         return self.writer.call("withdraw", self.core.withdraw, id=id, now=now)
 
     def send(self, text: str, now: float) -> None:
-        """As `Connection.send`."""
+        """Like `Connection.send`."""
         self.writer.call("send", self.core.send, text=text, now=now)
 
     def subscribe_orders(self, now: float, inst_types: Iterable[InstType] | None = None) -> None:
-        """As `Connection.subscribe_orders`."""
+        """Like `Connection.subscribe_orders`."""
         self.writer.call(
             "subscribe_orders",
             self.core.subscribe_orders,
@@ -183,11 +185,11 @@ class RecordedConnection(Connection):
         )
 
     def close(self, now: float, queued: Queued = "drop", within: float | None = None) -> None:
-        """As `Connection.close`."""
+        """Like `Connection.close`."""
         self.writer.call("close", self.core.close, now=now, queued=queued, within=within)
 
     def poll(self, now: float, writable: bool = True) -> Output:
-        """As `Connection.poll`."""
+        """Like `Connection.poll`."""
         return self.writer.poll(self.core.poll, now=now, writable=writable)
 
 
@@ -209,40 +211,40 @@ class RecordedSession(Session):
 
     @property
     def state(self) -> SessionState:
-        """As `Session.state`."""
+        """Like `Session.state`."""
         return self.core.state
 
     @property
     def in_flight(self) -> int:
-        """As `Session.in_flight`."""
+        """Like `Session.in_flight`."""
         return self.core.in_flight
 
     @property
     def capacity(self) -> int:
-        """As `Session.capacity`."""
+        """Like `Session.capacity`."""
         return self.core.capacity
 
     @property
     def waiting_for_grant(self) -> int:
-        """As `Session.waiting_for_grant`."""
+        """Like `Session.waiting_for_grant`."""
         return self.core.waiting_for_grant
 
     @property
     def config(self) -> SessionConfig:
-        """As `Session.config`."""
+        """Like `Session.config`."""
         return self.core.config
 
     @property
     def codec(self) -> Codec:
-        """As `Session.codec`."""
+        """Like `Session.codec`."""
         return self.core.codec
 
     def opened(self, link: int, now: float, *, login: SignedLogin) -> None:
-        """As `Session.opened`."""
+        """Like `Session.opened`."""
         self.writer.call("opened", self.core.opened, link=link, now=now, login=login)
 
     def receive(self, link: int, message: str | bytes, now: float) -> None:
-        """As `Session.receive`."""
+        """Like `Session.receive`."""
         self.writer.call("receive", self.core.receive, link=link, message=message, now=now)
 
     def lost(
@@ -253,7 +255,7 @@ class RecordedSession(Session):
         unsent: Iterable[str] = (),
         retry_after: float | None = None,
     ) -> None:
-        """As `Session.lost`."""
+        """Like `Session.lost`."""
         self.writer.call(
             "lost",
             self.core.lost,
@@ -265,13 +267,13 @@ class RecordedSession(Session):
         )
 
     def rest_replied(self, number: int, reply: tuple[int, str | bytes], now: float) -> None:
-        """As `Session.rest_replied`."""
+        """Like `Session.rest_replied`."""
         self.writer.call(
             "rest_replied", self.core.rest_replied, number=number, reply=reply, now=now
         )
 
     def rest_failed(self, number: int, reason: str, now: float, *, unsent: bool = False) -> None:
-        """As `Session.rest_failed`."""
+        """Like `Session.rest_failed`."""
         self.writer.call(
             "rest_failed",
             self.core.rest_failed,
@@ -282,7 +284,7 @@ class RecordedSession(Session):
         )
 
     def handle_timeout(self, now: float) -> None:
-        """As `Session.handle_timeout`."""
+        """Like `Session.handle_timeout`."""
         self.writer.call("handle_timeout", self.core.handle_timeout, now=now)
 
     def cancel(
@@ -294,7 +296,7 @@ class RecordedSession(Session):
         policy: Policy | None = None,
         urgent: bool = False,
     ) -> str:
-        """As `Session.cancel`."""
+        """Like `Session.cancel`."""
         return self.writer.call(
             "cancel",
             self.core.cancel,
@@ -313,7 +315,7 @@ class RecordedSession(Session):
         timeout: float | None = None,
         policy: Policy | None = None,
     ) -> list[str]:
-        """As `Session.cancel_many`."""
+        """Like `Session.cancel_many`."""
         return self.writer.call(
             "cancel_many",
             self.core.cancel_many,
@@ -324,15 +326,15 @@ class RecordedSession(Session):
         )
 
     def withdraw(self, id: str, now: float) -> bool:
-        """As `Session.withdraw`."""
+        """Like `Session.withdraw`."""
         return self.writer.call("withdraw", self.core.withdraw, id=id, now=now)
 
     def send(self, text: str, now: float) -> None:
-        """As `Session.send`."""
+        """Like `Session.send`."""
         self.writer.call("send", self.core.send, text=text, now=now)
 
     def subscribe_orders(self, now: float, inst_types: Iterable[InstType] | None = None) -> None:
-        """As `Session.subscribe_orders`."""
+        """Like `Session.subscribe_orders`."""
         self.writer.call(
             "subscribe_orders",
             self.core.subscribe_orders,
@@ -341,11 +343,11 @@ class RecordedSession(Session):
         )
 
     def close(self, now: float, queued: Queued = "drop", within: float | None = None) -> None:
-        """As `Session.close`."""
+        """Like `Session.close`."""
         self.writer.call("close", self.core.close, now=now, queued=queued, within=within)
 
     def poll(self, now: float, busy: Container[int] = ()) -> SessionOutput:
-        """As `Session.poll`."""
+        """Like `Session.poll`."""
         return self.writer.poll(
             self.core.poll, now=now, busy=[link for link in (REST, *self.links) if link in busy]
         )

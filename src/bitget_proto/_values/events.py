@@ -46,7 +46,7 @@ class WhyUnresolved(DescribedEnum):
     WITHDRAWN = "withdrawn", "`withdraw` was called before it was sent."
     INTERRUPTED = (
         "interrupted",
-        "An exception, such as a signal handler's, interrupted a call: its effect is unknown.",
+        "An exception, such as one raised by a signal handler, interrupted a call: its effect is unknown.",
     )
 
 
@@ -168,7 +168,7 @@ class _Settled:
     """When `cancel` took it, in seconds on the caller's clock."""
 
     sent_at: float | None
-    """When its last attempt was returned by `poll`; None when it was provably never sent."""
+    """When `poll` returned the last attempt that may have reached the exchange; None if none did."""
 
     resolved_at: float
     """When this outcome was determined."""
@@ -292,8 +292,8 @@ class ExchangeError:
 class Subscribed:
     """The exchange accepted a subscription: changes of orders are `OrderUpdate` events from now on.
 
-    It pushes no state to begin with: an order that ended before is never pushed. "There is a
-    possibility of message loss" (Order Channel).
+    The exchange sends no snapshot: an order that ended before the subscription is never pushed.
+    "There is a possibility of message loss" (Order Channel).
     """
 
     inst_type: InstType | None
@@ -349,13 +349,21 @@ class CallerError:
     """
 
     where: str
-    """The function: `jitter` (this backoff has no jitter), `wall_clock` of a transport (no login
-    can be signed; the next dial waits until it returns a time), `trace`, the `write` of `record`
-    (no more lines are written), or `observe` of a transport (it is not called again)."""
+    """The name of the function, which has these consequences:
+
+    - `jitter`: this backoff has no jitter.
+    - `wall_clock` of a transport: no login can be signed; the next dial waits until it returns a
+      time.
+    - `trace`, the `write` function passed to `record`: no more lines are written.
+    - `observe` of a transport: it is not called again.
+    """
 
     error: Exception | None = attrs.field(default=None, eq=False, repr=False)
-    """The exception; a ValidationError for a wrong value; None in a replay. Two events that differ
-    in this only are equal. In the events of a channel it has no traceback: that is in the log."""
+    """The exception; a ValidationError for a wrong value; None in a replay.
+
+    It is ignored when events are compared. In the events of a channel it has no traceback: the log
+    has it.
+    """
 
     detail: str = attrs.field(default=attrs.Factory(_repr_of_error, takes_self=True))
     """The `repr` of the exception, for people: at most 200 characters on one line."""
@@ -368,7 +376,8 @@ class Closed:
 
     why: WhyClosed
     detail: str
-    """Text for people: the reason that the driver passed to `lost`, or the exchange's message."""
+    """Text for people: the reason that the driver passed to `lost`, the exchange's message, or the
+    library's own, such as which timeout expired. It may be empty."""
 
 
 Outcome: TypeAlias = Accepted | Rejected | Unresolved

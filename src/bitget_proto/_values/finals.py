@@ -42,7 +42,7 @@ class WhyUnknown(DescribedEnum):
     CLOSED = "closed", "You called `Reconciler.close`."
     INTERRUPTED = (
         "interrupted",
-        "An exception, such as a signal handler's, interrupted a call of the reconciler.",
+        "An exception, such as one raised by a signal handler, interrupted a call of the reconciler.",
     )
 
 

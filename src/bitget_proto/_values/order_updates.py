@@ -96,7 +96,7 @@ class OpenOrders:
 class OrderHistory:
     """A question: the orders that have ended, one page of up to 100, the latest first.
 
-    Raises: as `OpenOrders`.
+    Raises: the same as `OpenOrders`.
     """
 
     inst_type: InstType | None

@@ -67,7 +67,7 @@ class WhyClosed(DescribedEnum):
     THROWN_OUT = "thrown out", "The exchange closes the connection after too many requests (30007)."
     INTERRUPTED = (
         "interrupted",
-        "An exception, such as a signal handler's, interrupted a call: its effect is unknown.",
+        "An exception, such as one raised by a signal handler, interrupted a call: its effect is unknown.",
     )
 
 

@@ -55,7 +55,7 @@ _MARGIN = InstType.MARGIN
 def encode_cancel(order: CancelOrder, id: str) -> str:
     """Return the request to cancel `order`.
 
-    Raises: as `check_order`.
+    Raises: the same as `check_order`.
     """
     order_id, client_oid, inst_id, inst_type = (
         order.order_id, order.client_oid, order.inst_id, order.inst_type,

@@ -41,8 +41,8 @@ MAX_BODY: Final = 4 * 2**20
 
 NO_COUNTDOWN: Final = (
     "the exchange has a countdown for unified accounts only (Dialect.UNIFIED), and no other dead "
-    "man's switch: on a classic account, let a process of your own cancel everything when your "
-    "program has ended (docs/scaling.md)"
+    "man's switch: on a classic account, run a separate process that cancels everything when your "
+    "program ends (docs/scaling.md)"
 )
 
 _OK = 200

@@ -248,7 +248,7 @@ class ExchangeConnection:
         """Refuse a cancel, or a batch as a whole, with this code (a decimal string other than "0").
 
         Raises: LocalProtocolError when no cancel with this id waits for an answer; ValidationError
-        for a code that is not a refusal's. Nothing changes then.
+        for a code that is not a refusal code. Nothing changes then.
         """
         check_refusal(code)
         self._answer(id, now, code, message, exchange_ts)

@@ -18,7 +18,7 @@ class Handshakes:
     def refuse(self, n: int, status: int, retry_after: int | None) -> None:
         """Refuse the next `n` handshakes.
 
-        Raises: as `ScriptedExchange.refuse_handshakes`.
+        Raises: the same as `ScriptedExchange.refuse_handshakes`.
         """
         if status not in {known.value for known in HTTPStatus if known >= HTTPStatus.BAD_REQUEST}:
             raise ValidationError(

@@ -51,7 +51,7 @@ class Refusal:
 def refusal(code: str, *, stay: bool = False) -> Refusal:
     """Return the refusal with this code and its usual message.
 
-    Raises: ValidationError for a code that is not a refusal's.
+    Raises: ValidationError for a code that is not a refusal code.
     """
     check_refusal(code)
     return Refusal(code, _WORDS.get(code, "refused as scripted"), stay)
@@ -101,7 +101,7 @@ class Logins:
     ) -> None:
         """Refuse all logins for `seconds`, with these codes in turn.
 
-        Raises: as `ScriptedExchange.maintenance`.
+        Raises: the same as `ScriptedExchange.maintenance`.
         """
         if seconds is not None and not is_seconds(seconds):
             raise ValidationError(

@@ -55,8 +55,8 @@ class ScriptedExchange(_BehaviourCommands):
       cancels are refused.
     - `cancels_per_second`: the account's rate limit over all links ("Rate limit will be shared with
       Rest API"); None switches it off.
-    - `batches_per_second`: the account's limit of batches, whose orders then do not count as
-      cancels; None, the default, counts their orders. The exchange does not say which is right.
+    - `batches_per_second`: a limit of its own for batches, whose orders then do not count towards
+      `cancels_per_second`. With None, the default, they do. The exchange does not say which is right.
     - `tells_limits`: whether answers of a unified account say how many more cancels it may send
       (`rateLimit`).
     - `same_order_interval`: the minimum seconds between two cancels of the same order (45129); None
@@ -68,7 +68,7 @@ class ScriptedExchange(_BehaviourCommands):
     - `on_frame`: called with every message that is received or sent, with secrets removed.
 
     Raises: ValidationError for `credentials` or a `config` of the wrong type, and for a code in
-    `refusals` that is not a refusal's.
+    `refusals` that is not a refusal code.
     """
 
     def __init__(
@@ -186,7 +186,7 @@ class ScriptedExchange(_BehaviourCommands):
 
         The exchange closes the connection after each refusal, unless `stay` is true.
 
-        Raises: ValidationError for a count below 1 or a code that is not a refusal's; nothing
+        Raises: ValidationError for a count below 1 or a code that is not a refusal code; nothing
         changes then.
         """
         self._links.logins.refuse(n, code, stay=stay)
@@ -194,7 +194,7 @@ class ScriptedExchange(_BehaviourCommands):
     def refuse_second_logins(self, code: str | None = "30005") -> None:
         """Refuse logins with an API key that is logged in on another link; None accepts them again.
 
-        Raises: ValidationError for a code that is not a refusal's; nothing changes then.
+        Raises: ValidationError for a code that is not a refusal code; nothing changes then.
         """
         self._links.logins.second = None if code is None else refusal(code).code
 
@@ -226,7 +226,7 @@ class ScriptedExchange(_BehaviourCommands):
         `codes` in turn: by default 45001, 40010, 40725 and 40015, as observed around releases. The
         exchange closes the connection after a refused login, unless `stay` is true.
 
-        Raises: ValidationError for an invalid number of seconds or a code that is not a refusal's;
+        Raises: ValidationError for an invalid number of seconds or a code that is not a refusal code;
         LocalProtocolError for a `now` that is not a finite number. Nothing changes then.
         """
         now = finite_time(now, -inf)

@@ -196,7 +196,7 @@ class Trading:
     def fill(self, order: CancelOrder, now: float, quantity: str | None) -> None:
         """Fill a live order, completely or by `quantity`.
 
-        Raises: as `ScriptedExchange.fill`.
+        Raises: the same as `ScriptedExchange.fill`.
         """
         placed = self._book.find(order)
         if placed is None:

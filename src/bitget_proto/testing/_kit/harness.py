@@ -4,9 +4,9 @@ The core is a connection or a session. A connection has one link, with number 1;
 session are accepted one after the other.
 
 The driver and the scenario run in different threads, of which either may be the caller's. The
-driver is made, run and freed in the same thread. Every wait is bounded by `patience`; an event that
-is missing by then breaks the rule that the scenario names. If the driver left a call undrained, or
-its `run` raised, the message says so.
+driver is made, run and freed in the same thread. Every wait is bounded by `patience`. If an event is
+missing by then, the scenario reports the rule that it tests, or a more basic one that `blame` finds
+broken.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ class Stage:
         return self._held_up(self.call_soon, self.unreachable)
 
     def held_up_in_receive(self, message: str) -> AbstractContextManager[None]:
-        """As `held_up`, while the driver hands over this message of the peer."""
+        """Like `held_up`, while the driver hands over this message of the peer."""
 
         def begin(hold: Callable[..., object]) -> None:
             def timed() -> None:
@@ -233,7 +233,7 @@ class Stage:
         if number not in self.core.links and not self.peer.connected:
             return LinkRecord()
         if number not in self.core.links:
-            what = f"the driver has opened {number} WebSockets for {number - 1} of `Dial`"
+            what = f"the driver opened {number} WebSockets, and the session returned {number - 1} `Dial`"
             raise DriverError(Rule.DIAL, what)
         return self.core.links[number]
 
@@ -423,7 +423,11 @@ class Stage:
         return DriverError(error.rule, error.what + self.thread.stands())
 
     def blame(self, rule: Rule, what: str) -> DriverError:
-        """Return the error for a broken rule; an undrained call or a cut frame takes precedence."""
+        """Return the error for a broken rule, or for a more basic one that explains it.
+
+        These are LINK for `lost` of the wrong link, WRITE for the beginning of a frame, READ for unread
+        bytes, and DRAIN for an undrained call. If the driver's `run` raised, the message says so.
+        """
         mixed_up = self._mixed_up() if rule is Rule.END else ""
         if mixed_up:
             return DriverError(Rule.LINK, f"{what}: {mixed_up}")

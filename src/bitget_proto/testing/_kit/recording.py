@@ -207,7 +207,7 @@ class Recording:
     def _received(
         self, link: int, message: str | bytes, what: object, now: float
     ) -> Generator[None]:
-        """As `_recorded`, for a message that is handed over."""
+        """Like `_recorded`, for a message that is handed over."""
         if link in self.links:
             self.links[link].handed_over.append(
                 message if isinstance(message, (str, bytes)) else repr(message)

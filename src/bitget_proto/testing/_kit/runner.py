@@ -107,7 +107,7 @@ def check_session_driver(
     The scenarios of `check_driver` are played with the links of the session, then others with
     several links. Everything else is as for `check_driver`.
 
-    Raises: as `check_driver`.
+    Raises: the same as `check_driver`.
     """
     check_thread(main_thread=main_thread)
     chosen = (

@@ -61,7 +61,7 @@ def _write_big(stage: Stage, *first: str, timeout: float | None = None) -> None:
 
 
 def _stall(stage: Stage, *first: str, timeout: float | None = None) -> None:
-    """As `_write_big`, and check that the write stalls."""
+    """Like `_write_big`, and check that the write stalls."""
     _write_big(stage, *first, timeout=timeout)
     time.sleep(SOON)
     _check_stall(stage)

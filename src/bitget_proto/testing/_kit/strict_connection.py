@@ -48,7 +48,7 @@ class StrictConnection(Connection):
     # --- inputs ---
 
     def opened(self, now: float, *, login: SignedLogin) -> None:
-        """As `Connection.opened`; raises DriverError when the connection has ended."""
+        """Like `Connection.opened`; raises DriverError when the connection has ended."""
         self._checks.input("opened", now)
         if self.state is State.CLOSED:
             self._checks.broken(
@@ -59,7 +59,7 @@ class StrictConnection(Connection):
         self._checks.done()
 
     def receive(self, message: str | bytes, now: float) -> None:
-        """As `Connection.receive`.
+        """Like `Connection.receive`.
 
         Raises: DriverError before `opened`, after the end, and for starved timers.
         """
@@ -73,7 +73,7 @@ class StrictConnection(Connection):
         self._checks.done()
 
     def lost(self, now: float, reason: str = "", unsent: Iterable[str] = ()) -> None:
-        """As `Connection.lost`; raises DriverError for a second call or several unsent frames."""
+        """Like `Connection.lost`; raises DriverError for a second call or several unsent frames."""
         self._checks.input("lost", now)
         if self._lost:
             self._checks.broken(Rule.END, "lost was called a second time")
@@ -84,7 +84,7 @@ class StrictConnection(Connection):
         self._checks.done()
 
     def handle_timeout(self, now: float) -> None:
-        """As `Connection.handle_timeout`; raises DriverError for the same time again and again."""
+        """Like `Connection.handle_timeout`; raises DriverError for the same time again and again."""
         self._checks.timeout(now)
         super().handle_timeout(now)
         self._checks.done()
@@ -99,7 +99,7 @@ class StrictConnection(Connection):
         timeout: float | None = None,
         urgent: bool = False,
     ) -> str:
-        """As `Connection.cancel`; raises DriverError when the previous call was not drained."""
+        """Like `Connection.cancel`; raises DriverError when the previous call was not drained."""
         self._checks.command("cancel", now)
         taken = super().cancel(order, now, id, timeout, urgent)
         self._checks.done([taken])
@@ -108,33 +108,33 @@ class StrictConnection(Connection):
     def cancel_many(
         self, orders: Iterable[CancelOrder], now: float, timeout: float | None = None
     ) -> list[str]:
-        """As `Connection.cancel_many`; raises DriverError when the last call was not drained."""
+        """Like `Connection.cancel_many`; raises DriverError when the last call was not drained."""
         self._checks.command("cancel_many", now)
         taken = super().cancel_many(orders, now, timeout)
         self._checks.done(taken)
         return taken
 
     def withdraw(self, id: str, now: float) -> bool:
-        """As `Connection.withdraw`; raises DriverError when the previous call was not drained."""
+        """Like `Connection.withdraw`; raises DriverError when the previous call was not drained."""
         self._checks.command("withdraw", now)
         withdrawn = super().withdraw(id, now)
         self._checks.done()
         return withdrawn
 
     def send(self, text: str, now: float) -> None:
-        """As `Connection.send`; raises DriverError when the previous call was not drained."""
+        """Like `Connection.send`; raises DriverError when the previous call was not drained."""
         self._checks.command("send", now)
         super().send(text, now)
         self._checks.done()
 
     def subscribe_orders(self, now: float, inst_types: Iterable[InstType] | None = None) -> None:
-        """As `Connection.subscribe_orders`; raises DriverError when the last call was not drained."""
+        """Like `Connection.subscribe_orders`; raises DriverError when the last call was not drained."""
         self._checks.command("subscribe_orders", now)
         super().subscribe_orders(now, inst_types)
         self._checks.done()
 
     def close(self, now: float, queued: Queued = "drop", within: float | None = None) -> None:
-        """As `Connection.close`; raises DriverError when the previous call was not drained."""
+        """Like `Connection.close`; raises DriverError when the previous call was not drained."""
         self._checks.command("close", now)
         super().close(now, queued, within)
         self._checks.done()
@@ -142,7 +142,7 @@ class StrictConnection(Connection):
     # --- outputs ---
 
     def poll(self, now: float, writable: bool = True) -> Output:
-        """As `Connection.poll`; raises DriverError for a clock that runs backwards."""
+        """Like `Connection.poll`; raises DriverError for a clock that runs backwards."""
         self._checks.poll(now)
         output = super().poll(now, writable)
         self._checks.output(output, now)

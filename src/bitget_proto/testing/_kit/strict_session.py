@@ -65,7 +65,7 @@ class StrictSession(Session):
     # --- inputs ---
 
     def opened(self, link: int, now: float, *, login: SignedLogin) -> None:
-        """As `Session.opened`; raises DriverError for a second call, or one after `lost`."""
+        """Like `Session.opened`; raises DriverError for a second call, or one after `lost`."""
         self._checks.input("opened", now)
         reports = self._of("opened", link)
         if reports.opened:
@@ -75,7 +75,7 @@ class StrictSession(Session):
         self._checks.done()
 
     def receive(self, link: int, message: str | bytes, now: float) -> None:
-        """As `Session.receive`.
+        """Like `Session.receive`.
 
         Raises: DriverError before `opened`, after `lost`, after the end, and for starved timers.
         """
@@ -94,7 +94,7 @@ class StrictSession(Session):
         unsent: Iterable[str] = (),
         retry_after: float | None = None,
     ) -> None:
-        """As `Session.lost`.
+        """Like `Session.lost`.
 
         Raises: DriverError for a second call, and for ids of other frames than the last one that
         was given to this link.
@@ -108,19 +108,19 @@ class StrictSession(Session):
         self._checks.done()
 
     def rest_replied(self, number: int, reply: tuple[int, str | bytes], now: float) -> None:
-        """As `Session.rest_replied`; raises DriverError for a second report of a request."""
+        """Like `Session.rest_replied`; raises DriverError for a second report of a request."""
         self._checks.input("rest_replied", now)
         super().rest_replied(number, reply, now)
         self._reported("rest_replied", number)
 
     def rest_failed(self, number: int, reason: str, now: float, *, unsent: bool = False) -> None:
-        """As `Session.rest_failed`; raises DriverError for a second report of a request."""
+        """Like `Session.rest_failed`; raises DriverError for a second report of a request."""
         self._checks.input("rest_failed", now)
         super().rest_failed(number, reason, now, unsent=unsent)
         self._reported("rest_failed", number)
 
     def handle_timeout(self, now: float) -> None:
-        """As `Session.handle_timeout`; raises DriverError for the same time again and again."""
+        """Like `Session.handle_timeout`; raises DriverError for the same time again and again."""
         self._checks.timeout(now)
         super().handle_timeout(now)
         self._checks.done()
@@ -136,7 +136,7 @@ class StrictSession(Session):
         policy: Policy | None = None,
         urgent: bool = False,
     ) -> str:
-        """As `Session.cancel`; raises DriverError when the previous call was not drained."""
+        """Like `Session.cancel`; raises DriverError when the previous call was not drained."""
         self._checks.command("cancel", now)
         taken = super().cancel(order, now, id, timeout, policy, urgent)
         self._checks.done([taken])
@@ -149,33 +149,33 @@ class StrictSession(Session):
         timeout: float | None = None,
         policy: Policy | None = None,
     ) -> list[str]:
-        """As `Session.cancel_many`; raises DriverError when the previous call was not drained."""
+        """Like `Session.cancel_many`; raises DriverError when the previous call was not drained."""
         self._checks.command("cancel_many", now)
         taken = super().cancel_many(orders, now, timeout, policy)
         self._checks.done(taken)
         return taken
 
     def withdraw(self, id: str, now: float) -> bool:
-        """As `Session.withdraw`; raises DriverError when the previous call was not drained."""
+        """Like `Session.withdraw`; raises DriverError when the previous call was not drained."""
         self._checks.command("withdraw", now)
         withdrawn = super().withdraw(id, now)
         self._checks.done()
         return withdrawn
 
     def send(self, text: str, now: float) -> None:
-        """As `Session.send`; raises DriverError when the previous call was not drained."""
+        """Like `Session.send`; raises DriverError when the previous call was not drained."""
         self._checks.command("send", now)
         super().send(text, now)
         self._checks.done()
 
     def subscribe_orders(self, now: float, inst_types: Iterable[InstType] | None = None) -> None:
-        """As `Session.subscribe_orders`; raises DriverError when the last call was not drained."""
+        """Like `Session.subscribe_orders`; raises DriverError when the last call was not drained."""
         self._checks.command("subscribe_orders", now)
         super().subscribe_orders(now, inst_types)
         self._checks.done()
 
     def close(self, now: float, queued: Queued = "drop", within: float | None = None) -> None:
-        """As `Session.close`; raises DriverError when the previous call was not drained."""
+        """Like `Session.close`; raises DriverError when the previous call was not drained."""
         self._checks.command("close", now)
         super().close(now, queued, within)
         self._checks.done()
@@ -183,7 +183,7 @@ class StrictSession(Session):
     # --- outputs ---
 
     def poll(self, now: float, busy: Container[int] = ()) -> SessionOutput:
-        """As `Session.poll`; raises DriverError for a clock that runs backwards."""
+        """Like `Session.poll`; raises DriverError for a clock that runs backwards."""
         self._checks.poll(now)
         output = super().poll(now, busy)
         self._checks.output(output, now)

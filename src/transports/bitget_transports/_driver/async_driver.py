@@ -50,7 +50,7 @@ class AsyncDriver(Driver):
     rest_sender: SendRest | None = None
     """Sends the requests of `rest`."""
     ask_time: Callable[[], Awaitable[None]] | None = None
-    """Asks REST for the exchange's time, and calls `time_answered`; None where REST is not used."""
+    """Requests the exchange's time by REST, and calls `time_answered`; None where REST is not used."""
 
     owner: Owner | None = None
     """The task that keeps the channel open; None inside `async with`."""
@@ -130,7 +130,7 @@ class AsyncDriver(Driver):
             )
 
     def check_reader(self) -> None:
-        """As `check_loop`, but allow anyone to read the events of a channel that has ended. One
+        """Like `check_loop`, but allow anyone to read the events of a channel that has ended. One
         whose event loop was closed ends here.
         """
         if self.router.closed is None and not self.end_without_loop():

@@ -113,7 +113,7 @@ class Channel:
     async def confirm(self, outcome: Outcome) -> Final:
         """Find out what became of the order of an outcome, and return it.
 
-        It waits for a push, and then asks REST, for up to 60 s: see `Reconciler`. Any outcome will
+        It waits for a push, and then looks the order up by REST, for up to 60 s: see `Reconciler`. Any outcome will
         do, also of another channel, if its request was sent. The channel may have ended meanwhile.
         If this call is cancelled, nothing else changes.
 
@@ -202,7 +202,7 @@ class Channel:
         tenth frame is one of yours. An answer is matched by its id alone: never use the same `id`
         for a frame of your own and for a cancel.
 
-        Raises: as `Connection.send`.
+        Raises: the same as `Connection.send`.
         """
         self._driver.check_loop()
         now = self._driver.now()
@@ -219,7 +219,7 @@ class Channel:
         `Config.queue_timeout`). Either way nothing more is taken. A second call waits for the same
         end; a call with "drop" after one with "send" ends the channel now.
 
-        Raises: as `Connection.close`.
+        Raises: the same as `Connection.close`.
         """
         driver, router = self._driver, self._router
         driver.check_loop()
@@ -265,11 +265,11 @@ class SessionChannel(Channel):
         *,
         urgent: bool = False,
     ) -> Outcome:
-        """As `Channel.cancel`, with a `policy` for the case that the connection ends after the
+        """Like `Channel.cancel`, with a `policy` for the case that the connection ends after the
         cancel was sent and before it was answered: REPORT (the default of `SessionConfig.policy`)
         returns `Unresolved(sent=True)`, RESEND sends it again.
 
-        Raises: as `Channel.cancel`.
+        Raises: the same as `Channel.cancel`.
         """
         return await self._cancel(order, id, timeout, policy, urgent=urgent)
 
@@ -279,7 +279,7 @@ class SessionChannel(Channel):
         timeout: float | None = None,
         policy: Policy | None = None,
     ) -> Outcomes:
-        """As `Channel.cancel_many`, with the `policy` of `cancel`."""
+        """Like `Channel.cancel_many`, with the `policy` of `cancel`."""
         self._driver.check_loop()
         return Outcomes(self._driver, iter(orders), timeout, policy)
 
@@ -404,7 +404,7 @@ class Opener(AbstractAsyncContextManager[AnyChannel]):
         loop ends before the channel is closed, the cancels in flight are `Unresolved`, and asyncio
         gives a ResourceWarning.
 
-        Raises: as `connect` or `open_session`; LocalProtocolError on trio without a task group.
+        Raises: the same as `connect` or `open_session`; LocalProtocolError on trio without a task group.
         """
         channel = self._make()
         await Owner(channel._driver).open(task_group)

@@ -121,7 +121,7 @@ class Confirmer:
     def confirm(self, outcome: Outcome, waiter: FinalWaiter) -> None:
         """Find out what became of the order of this outcome, for this waiter.
 
-        Raises: as `Reconciler.track`, and as `RestCodec.look_up` for an order that REST cannot name;
+        Raises: the same as `Reconciler.track`, and as `RestCodec.look_up` for an order that REST cannot name;
         ImportError without httpx.
         """
         self.check_rest()
@@ -239,7 +239,7 @@ class Confirmer:
             self.server_time = found / 1000, (began + clock()) / 2
 
     def signed(self, request: RestRequest) -> dict[str, str]:
-        """Return the headers of a request, signed for now.
+        """Return the headers of a request, signed with the current time.
 
         Raises: RestFailed if the wall clock fails.
         """

@@ -72,7 +72,7 @@ CancelMany: TypeAlias = Callable[[Iterable[CancelOrder]], AsyncIterator[Outcome]
 
 
 class AsyncConfirming:
-    """Waits for finals, and asks REST meanwhile."""
+    """Waits for finals, and sends REST requests meanwhile."""
 
     def __init__(self, driver: AsyncDriver, confirmer: Confirmer, send: SendRest) -> None:
         self._driver = driver
@@ -80,7 +80,7 @@ class AsyncConfirming:
         self._send = send
 
     async def confirm(self, outcome: Outcome) -> Final:
-        """As `Channel.confirm`."""
+        """Like `Channel.confirm`."""
         waiter = FinalWaiter()
         try:
             self._confirmer.confirm(outcome, waiter)
@@ -98,7 +98,7 @@ class AsyncConfirming:
         *,
         by_symbol: bool,
     ) -> AsyncGenerator[tuple[Outcome, Final | None]]:
-        """As `Channel.cancel_all`."""
+        """Like `Channel.cancel_all`."""
         check_rounds(rounds)
         confirmer = self._confirmer
         confirmer.check_rest()
@@ -137,7 +137,7 @@ class AsyncConfirming:
             asked.answer = await self._send(asked.request, headers)
 
     async def ask_time(self) -> None:
-        """Ask REST for the exchange's time, and log in with what is known then."""
+        """Request the exchange's time by REST. Then log in, with or without an answer."""
         with suppress(TimeoutError):
             async with self._driver.bounded(TIMEOUT):
                 with self._confirmer.asking_time() as asked:

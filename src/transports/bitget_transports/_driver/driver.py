@@ -5,8 +5,9 @@ each link, nothing after the end. Nothing here waits.
 
 - Each transport has its own kind of `Link`. A link writes the frames that it is given, reports what
   happened, and reports when it cannot take more. It holds at most one unwritten frame.
-- An `Exception` that a function of the caller raises is an event. An exception out of a step came
-  from outside, such as a signal handler's. The state may be inconsistent then: see `interrupted`.
+- An `Exception` that a function of the caller raises is an event. Any other exception that escapes a
+  step (a call of the core, with its drain) came from outside, for example from a signal handler. The
+  state may be inconsistent then: see `interrupted`.
 """
 
 from __future__ import annotations
@@ -83,8 +84,8 @@ class Link(Protocol):
 
     def write(self, text: str, ids: tuple[str, ...]) -> None: ...
     def take_back(self) -> tuple[str, ...]:
-        """Return the ids of the cancels whose frame this link still holds, when certainly not one
-        byte of it was sent; called when the link has ended.
+        """Return the ids of the cancels in the frame that this link still holds, if certainly no byte
+        of it was sent; otherwise nothing. Called when the link has ended.
 
         After this no byte of it is sent, even if the peer reads again.
         """
@@ -167,7 +168,7 @@ class Driver(ABC):
 
     @abstractmethod
     def interrupted(self) -> None:
-        """Handle an exception from outside, such as a signal handler's, that interrupted a step."""
+        """Handle an exception from outside, such as one raised by a signal handler, that interrupted a step."""
 
     @abstractmethod
     def rearm(self) -> None:
@@ -292,16 +293,19 @@ class Driver(ABC):
 
     @property
     def waits_for_time(self) -> bool:
-        """Whether a login waits for the exchange's time: ask REST, then call `time_answered`."""
+        """Whether a login waits for the exchange's time: request it by REST, then call
+        `time_answered`.
+        """
         return bool(self._awaiting_time)
 
     def time_answered(self, answer: tuple[float, float] | None) -> None:
-        """REST has given the exchange's time, and when that was on the clock of the transports; or
-        None. The links that wait log in.
+        """Handle the answer to the request for the exchange's time, and log in on the waiting links.
+
+        `answer` is the exchange's time and when it was read, by `clock()`; None without an answer.
         """
         self.login_time.answered(answer)
-        held, self._awaiting_time = self._awaiting_time, set()
-        for number in held & self._links.keys():
+        waiting, self._awaiting_time = self._awaiting_time, set()
+        for number in waiting & self._links.keys():
             self._log_in(number)
 
     # --- many at once ---
@@ -312,7 +316,7 @@ class Driver(ABC):
         Return whether there may be more: it stops after 10 ms, so that arrived messages are
         processed.
 
-        Raises: as `OutcomeRouter.take_next_order`.
+        Raises: the same as `OutcomeRouter.take_next_order`.
         """
         stop = self.now() + _FILL_SECONDS
         while self.router.take_next_order(waiter, self.now(), timeout, policy):
@@ -384,7 +388,9 @@ class Driver(ABC):
             budget.sharers.add(self)
 
     def waiting_for_grant(self) -> int:
-        """Return how many cancels a grant would let leave; 0 while a write is stalled."""
+        """Return how many more cancels a larger grant would allow to send; 0 while a write is
+        stalled.
+        """
         return 0 if self._stalled.numbers else self._core.waiting_for_grant
 
     def _served(self, number: int) -> None:
@@ -394,7 +400,7 @@ class Driver(ABC):
             self.addresses.served(link.address)
 
     def is_up(self) -> bool:
-        """As `FirstLogin.check`."""
+        """Like `FirstLogin.check`."""
         return self.first_login.check(self.router.closed)
 
     def break_off(self, why: str) -> None:

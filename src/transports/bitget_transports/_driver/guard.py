@@ -1,4 +1,4 @@
-"""Keeps the exchange's countdown from ending: what `guard` of all transports shares.
+"""Keeps the exchange's countdown running: the code that the `guard` functions of all transports share.
 
 A task or a thread renews in the background. Each request has a task or a thread of its own, so that
 one that hangs delays nothing. `DeadManSwitch` has the rules.
@@ -91,8 +91,9 @@ class Guard:
         """
         if not self.armed:
             raise GuardFailed(
-                "the countdown is not known to be on: the exchange may have cancelled all orders of "
-                "the account, and may not cancel those placed from now on; renewals go on (see the log)"
+                "the countdown may have ended: the exchange may have cancelled all orders of the "
+                "account, and orders placed from now on may be unprotected; the guard keeps trying to "
+                "renew it (see the log)"
             )
 
 
@@ -157,7 +158,7 @@ class GuardDriver:
             self._report(output)
 
     def stop(self, *, disarm: bool) -> None:
-        """As `DeadManSwitch.stop`."""
+        """Like `DeadManSwitch.stop`."""
         self._switch.stop(clock(), disarm=disarm)
 
     def stop_as_asked(self) -> None:
@@ -165,7 +166,7 @@ class GuardDriver:
         self.stop(disarm=self._disarm)
 
     def signed(self, request: RestRequest) -> Mapping[str, str]:
-        """Return the headers of a request, signed for now.
+        """Return the headers of a request, signed with the current time.
 
         Raises: RestFailed if the wall clock fails.
         """
@@ -242,8 +243,8 @@ def _failure(event: NotRenewed, attempts: int) -> GuardFailed:
     if event.code == "40084":
         return GuardFailed(
             f"the account is a classic one ({event.detail}), and the exchange has a countdown for "
-            "unified accounts only: let a process of your own cancel everything when your program "
-            "has ended (docs/scaling.md)"
+            "unified accounts only: run a separate process that cancels everything when your program "
+            "ends (docs/scaling.md)"
         )
     if event.why is WhyNotRenewed.REFUSED:
         return GuardFailed(

@@ -31,7 +31,7 @@ class ProxyBackend(AutoBackend):
     async def connect_tcp(
         self, host: str, port: int, timeout: float | None = None, *arguments: Any, **options: Any
     ) -> httpcore.AsyncNetworkStream:
-        """As `AutoBackend.connect_tcp`."""
+        """Like `AutoBackend.connect_tcp`."""
         proxy, target = self._proxy, attrs.evolve(self._target, host=host, port=port)
         tunnel = Tunnel(proxy, target)
         try:
@@ -62,7 +62,7 @@ class ProxyBackend(AutoBackend):
 
 
 class BlockingProxyBackend(httpcore.SyncBackend):
-    """As `ProxyBackend`, without an event loop."""
+    """Like `ProxyBackend`, without an event loop."""
 
     def __init__(self, proxy: Proxy, target: Target) -> None:
         self._proxy = proxy
@@ -71,7 +71,7 @@ class BlockingProxyBackend(httpcore.SyncBackend):
     def connect_tcp(
         self, host: str, port: int, timeout: float | None = None, *arguments: Any, **options: Any
     ) -> httpcore.NetworkStream:
-        """As `SyncBackend.connect_tcp`."""
+        """Like `SyncBackend.connect_tcp`."""
         proxy, target = self._proxy, attrs.evolve(self._target, host=host, port=port)
         tunnel = Tunnel(proxy, target)
         try:

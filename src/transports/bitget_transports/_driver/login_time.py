@@ -80,7 +80,7 @@ class LoginTime:
         return self.exchange_time() if self._use_exchange_time else None
 
     def stamp_refused(self) -> None:
-        """Handle that the exchange has refused a timestamp of the wall clock."""
+        """Handle the exchange's refusal of a timestamp of the wall clock."""
         self._use_exchange_time = True
 
     def fails(self) -> bool:
@@ -88,7 +88,7 @@ class LoginTime:
         return self._clock_failed and not self._use_exchange_time and self.sign(None) is None
 
     def sign(self, theirs: float | None) -> SignedLogin | None:
-        """Return a login that is signed for now, where `theirs` is the exchange's time if known.
+        """Return a login signed with the current time, where `theirs` is the exchange's time if known.
 
         If the wall clock fails, report that and return None, unless the exchange's time is used.
         """

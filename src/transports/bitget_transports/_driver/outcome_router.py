@@ -133,7 +133,7 @@ class OutcomeRouter:
         """Submit a cancel on behalf of this waiter. If the channel has ended, the waiter
         immediately gets `Unresolved(sent=False)`, not an exception.
 
-        Raises: as `Connection.cancel`, except that the end of the channel is not an error.
+        Raises: the same as `Connection.cancel`, except that the end of the channel is not an error.
         """
         if self._unread and not self.room and self.taking:
             raise NoRoom(
@@ -160,7 +160,7 @@ class OutcomeRouter:
     ) -> bool:
         """Take the next of the waiter's orders if there is room, and return whether one was taken.
 
-        Raises: as `cancel`, and what the iterator of the orders raises. NoRoom only when waiting
+        Raises: the same as `cancel`, and what the iterator of the orders raises. NoRoom only when waiting
         would not help, because unread outcomes hold every place.
         """
         if waiter.orders is None:
@@ -218,7 +218,7 @@ class OutcomeRouter:
     def close(self, now: float, queued: Queued, within: float | None) -> None:
         """Ask the core to close. A second call has an effect only when it changes "send" to "drop".
 
-        Raises: as `Connection.close`.
+        Raises: the same as `Connection.close`.
         """
         if self.taking or (self.closing == "send" and queued == "drop"):
             self.core.close(now, queued, within)

@@ -39,7 +39,7 @@ SendRest: TypeAlias = Callable[[RestRequest, Mapping[str, str]], Awaitable[Answe
 """Sends a request with these headers, and returns the status and the body of the answer."""
 
 SendRestBlocking: TypeAlias = Callable[[RestRequest, Mapping[str, str]], Answer]
-"""As `SendRest`, without an event loop."""
+"""Like `SendRest`, without an event loop."""
 
 
 def origin_of(target: Target) -> tuple[str, bool]:
@@ -195,12 +195,12 @@ class HttpxSender(_Sender):
 
 
 class BlockingHttpxSender(_Sender):
-    """As `HttpxSender`, without an event loop."""
+    """Like `HttpxSender`, without an event loop."""
 
     _own: httpx.Client | None = None
 
     def open(self) -> httpx.Client:
-        """As `HttpxSender.open`."""
+        """Like `HttpxSender.open`."""
         client = self._own
         if client is None:
             client = self._own = _httpx().Client(**self._options())

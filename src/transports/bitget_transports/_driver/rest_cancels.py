@@ -97,7 +97,7 @@ class RestCancels:
             self._end(partial(self._answered, cancel, asked.answer))
 
     def headers(self, cancel: RestCancel, asked: Asked) -> Mapping[str, str]:
-        """Return the headers of a request, signed for now.
+        """Return the headers of a request, signed with the current time.
 
         Raises: RestFailed if the wall clock fails.
         """

@@ -67,7 +67,7 @@ class AsyncSharedBudget(SharedBudget):
         self._waiting = 0
 
     def drained(self) -> float:
-        """As `SharedBudget.drained`."""
+        """Like `SharedBudget.drained`."""
         waiting = self.waiting()
         if waiting != self._waiting:
             self._waiting = waiting
@@ -75,7 +75,7 @@ class AsyncSharedBudget(SharedBudget):
         return inf
 
     def debit(self, n: int, now: float, *, batch: bool = False) -> None:
-        """As `Budget.debit`."""
+        """Like `Budget.debit`."""
         super().debit(n, now, batch=batch)
         self._wake()
 
@@ -123,7 +123,7 @@ class BlockingSharedBudget(SharedBudget):
             self.report(error)
 
     def drained(self) -> float:
-        """As `SharedBudget.drained`."""
+        """Like `SharedBudget.drained`."""
         while True:
             output = self.advance()
             if isinstance(output, Ask):

@@ -97,23 +97,23 @@ def connect(
     `trace` is called with each line of a trace of this connection: pass the `write` method of a
     file, for example. See `bitget_proto.record`.
 
-    `observe` is called with each event, each outcome and each `Final`, also one that a call waits
-    for, and with its time. It must return soon. `bitget_transports.telemetry` has functions that
+    `observe(event, time)` is called for each event, outcome and `Final`, including those that a call
+    waits for. It must return soon. `bitget_transports.telemetry` has functions that
     make metrics and spans.
 
     `orders=True` subscribes to changes of the account's orders, which are `OrderUpdate` events, and
-    lets you call `Channel.confirm` and `Channel.cancel_all`. They ask REST with httpx (the extra
-    `rest`) or with `rest`, a function that takes a `RestRequest` and its headers, sends it to the
+    lets you call `Channel.confirm` and `Channel.cancel_all`. They send REST requests with httpx (the
+    extra `rest`) or with `rest`, a function that takes a `RestRequest` and its headers, sends it to the
     exchange, and returns the status and the body of the answer. By default, requests go to
     the exchange's REST host if `url` is one of its own, and otherwise to the host of `url`.
-    If the wall clock seems wrong before the first login, REST is asked for the exchange's time; that
-    request has no headers.
+    If the wall clock seems wrong before the first login, the exchange's time is requested by REST,
+    without headers.
 
     An `Exception` that `wall_clock`, `trace` or `observe` raises stops no cancel. It is a `CallerError` in
     `events`, and goes with its traceback to the logger `bitget_transports`.
 
-    Leaving without an exception waits for the cancels in flight, as `Channel.close` does; with an
-    exception the channel ends at once.
+    If the `with` block ends without an exception, the channel waits for the cancels in flight, as
+    `Channel.close` does. With an exception, the channel ends at once.
 
     Raises: ConnectFailed, or its subclasses UpgradeRefused and LoginRefused; ValidationError for an
     invalid argument, before anything is dialled.
@@ -160,7 +160,7 @@ def open_session(
     jitter: Callable[[], float] = random.random,
     client: HttpClient | None = None,
 ) -> Opener[SessionChannel]:
-    """Connect, log in, and stay connected: as `connect`, but when a connection is lost, the next
+    """Connect, log in, and stay connected: like `connect`, but when a connection is lost, the next
     one takes over its cancels.
 
     The session keeps dialling, with backoff, until the exchange refuses its login for good, and
@@ -169,12 +169,13 @@ def open_session(
     login, the next login uses the exchange's own time, from its answer to the handshake.
 
     With `SessionConfig.rest_after`, cancels that no connection takes go by REST, with httpx (the
-    extra `rest`) or with `rest`: see `connect`. If that function raises, the cancel may have arrived.
+    extra `rest`) or with `rest`: see `connect`. If that function raises, the cancel may have arrived:
+    its outcome is `Unresolved(sent=True)`.
 
     `trace` is called with each line of a trace of this session: pass the `write` method of a file,
     for example. See `bitget_proto.record`.
 
-    Raises: as `connect`; ConnectFailed also when no login was accepted within `Limits.up_timeout`;
+    Raises: the same as `connect`; ConnectFailed also when no login was accepted within `Limits.up_timeout`;
     ImportError if `rest_after` needs httpx and it is missing.
     """
 

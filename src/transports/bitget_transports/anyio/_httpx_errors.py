@@ -53,7 +53,7 @@ class Handshake:
 
     @asynccontextmanager
     async def stream(self, *arguments: Any, **options: Any) -> AsyncGenerator[httpx.Response]:
-        """As `httpx.AsyncClient.stream`, which is all that httpx-ws calls."""
+        """Like `httpx.AsyncClient.stream`, which is all that httpx-ws calls."""
         assert self._client is not None  # noqa: S101 - `of` was called
         stream = cast("httpx.AsyncClient", self._client).stream
         async with stream(*arguments, **options) as response:

@@ -1,7 +1,7 @@
 """`connect` and `open_session` over asyncio.
 
-The driver has one timer handle, and a task only while it dials or asks REST. Opening, writing and
-closing are each bounded by a limit. A link is one WebSocket, see `_link`.
+The driver has one timer handle, and a task only while it dials or waits for a REST response. Opening,
+writing and closing are each bounded by a limit. A link is one WebSocket, see `_link`.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ Framing: TypeAlias = Literal["websockets", "picows"]
 """
 
 _QUIET = 4
-"""Iterations of the loop without a byte after which everything counts as arrived.
+"""Timers fire after this many iterations of the loop in a row in which no byte arrived.
 
-A link that paused reading reads in the third after it has resumed.
+A link that resumes reading receives its next bytes only in the third iteration after that.
 """
 
 
@@ -99,17 +99,17 @@ def connect(
     `trace` is called with each line of a trace of this connection: pass the `write` method of a
     file, for example. See `bitget_proto.record`.
 
-    `observe` is called with each event, each outcome and each `Final`, also one that a call waits
-    for, and with its time. It must return soon. `bitget_transports.telemetry` has functions that
+    `observe(event, time)` is called for each event, outcome and `Final`, including those that a call
+    waits for. It must return soon. `bitget_transports.telemetry` has functions that
     make metrics and spans.
 
     `orders=True` subscribes to changes of the account's orders, which are `OrderUpdate` events, and
-    lets you call `Channel.confirm` and `Channel.cancel_all`. They ask REST with httpx (the extra
-    `rest`) or with `rest`, a function that takes a `RestRequest` and its headers, sends it to the
+    lets you call `Channel.confirm` and `Channel.cancel_all`. They send REST requests with httpx (the
+    extra `rest`) or with `rest`, a function that takes a `RestRequest` and its headers, sends it to the
     exchange, and returns the status and the body of the answer. By default, requests go to
     the exchange's REST host if `url` is one of its own, and otherwise to the host of `url`.
-    If the wall clock seems wrong before the first login, REST is asked for the exchange's time; that
-    request has no headers.
+    If the wall clock seems wrong before the first login, the exchange's time is requested by REST,
+    without headers.
 
     An `Exception` that `wall_clock`, `trace` or `observe` raises stops no cancel. It is a `CallerError` in
     `events`, and goes with its traceback to the logger `bitget_transports`.
@@ -119,8 +119,8 @@ def connect(
     transport cannot see: a stall is noticed only when this buffer is full, and several cancels that
     never left may be `Unresolved(sent=True)`.
 
-    Leaving without an exception waits for the cancels in flight, as `Channel.close` does; with an
-    exception the channel ends at once.
+    If the `with` block ends without an exception, the channel waits for the cancels in flight, as
+    `Channel.close` does. With an exception, the channel ends at once.
 
     Raises: ConnectFailed, or its subclasses UpgradeRefused and LoginRefused; ValidationError for an
     invalid argument, before anything is dialled.
@@ -166,7 +166,7 @@ def open_session(
     jitter: Callable[[], float] = random.random,
     framing: Framing = "websockets",
 ) -> Opener[SessionChannel]:
-    """Connect, log in, and stay connected: as `connect`, but when a connection is lost, the next
+    """Connect, log in, and stay connected: like `connect`, but when a connection is lost, the next
     one takes over its cancels.
 
     The session keeps dialling, with backoff, until the exchange refuses its login for good, and
@@ -175,12 +175,13 @@ def open_session(
     login, the next login uses the exchange's own time, from its answer to the handshake.
 
     With `SessionConfig.rest_after`, cancels that no connection takes go by REST, with httpx (the
-    extra `rest`) or with `rest`: see `connect`. If that function raises, the cancel may have arrived.
+    extra `rest`) or with `rest`: see `connect`. If that function raises, the cancel may have arrived:
+    its outcome is `Unresolved(sent=True)`.
 
     `trace` is called with each line of a trace of this session: pass the `write` method of a file,
     for example. See `bitget_proto.record`. `framing` is as for `connect`.
 
-    Raises: as `connect`; ConnectFailed also when no login was accepted within `Limits.up_timeout`;
+    Raises: the same as `connect`; ConnectFailed also when no login was accepted within `Limits.up_timeout`;
     ImportError if `rest_after` needs httpx and it is missing.
     """
 

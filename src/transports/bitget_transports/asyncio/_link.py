@@ -87,11 +87,11 @@ class AsyncioLink(asyncio.BufferedProtocol, ABC):
 
     @abstractmethod
     def write(self, text: str, ids: tuple[str, ...]) -> None:
-        """As `Link.write`; calls `wrote` with what was passed to the transport."""
+        """Like `Link.write`; calls `wrote` with what was passed to the transport."""
 
     @abstractmethod
     def hang_up(self, code: int, reason: str) -> None:
-        """As `Link.hang_up`."""
+        """Like `Link.hang_up`."""
 
     @abstractmethod
     def process(self, part: bytes) -> None:
@@ -144,7 +144,7 @@ class AsyncioLink(asyncio.BufferedProtocol, ABC):
 
     @property
     def address(self) -> Address | None:
-        """As `Link.address`."""
+        """Like `Link.address`."""
         return None if self._race is None else self._race.winner
 
     async def open(self, sock: socket.socket | None) -> None:

@@ -63,7 +63,8 @@ from ._driver import BlockingDriver, ReleasingOrders
 _SELECTOR: Callable[[], selectors.BaseSelector] = getattr(
     selectors, "PollSelector", selectors.DefaultSelector
 )
-"""`poll` has no descriptor that an interruption could leak, and is faster than `epoll` for one socket."""
+"""`select.poll` owns no file descriptor that an interruption could leak, and is faster than
+`select.epoll` for one socket."""
 
 
 def connect(
@@ -107,23 +108,23 @@ def connect(
     `trace` is called with each line of a trace of this connection: pass the `write` method of a
     file, for example. See `bitget_proto.record`.
 
-    `observe` is called with each event, each outcome and each `Final`, also one that a call waits
-    for, and with its time. It must return soon. `bitget_transports.telemetry` has functions that
+    `observe(event, time)` is called for each event, outcome and `Final`, including those that a call
+    waits for. It must return soon. `bitget_transports.telemetry` has functions that
     make metrics and spans.
 
     `orders=True` subscribes to changes of the account's orders, which are `OrderUpdate` events, and
-    lets you call `Channel.confirm` and `Channel.cancel_all`. They ask REST with httpx (the extra
-    `rest`) or with `rest`, a function that takes a `RestRequest` and its headers, sends it to the
+    lets you call `Channel.confirm` and `Channel.cancel_all`. They send REST requests with httpx (the
+    extra `rest`) or with `rest`, a function that takes a `RestRequest` and its headers, sends it to the
     exchange, and returns the status and the body of the answer. By default, requests go to
     the exchange's REST host if `url` is one of its own, and otherwise to the host of `url`.
-    If the wall clock seems wrong before the first login, REST is asked for the exchange's time; that
-    request has no headers.
+    If the wall clock seems wrong before the first login, the exchange's time is requested by REST,
+    without headers.
 
     An `Exception` that `wall_clock`, `trace` or `observe` raises stops no cancel. It is a `CallerError` in
     `events`, and goes with its traceback to the logger `bitget_transports`.
 
-    Leaving without an exception waits for the cancels in flight, as `Channel.close` does; with an
-    exception the channel ends at once.
+    If the `with` block ends without an exception, the channel waits for the cancels in flight, as
+    `Channel.close` does. With an exception, the channel ends at once.
 
     Ctrl-C, or any exception from a signal handler of yours, is raised by the call that it
     interrupts, whatever its class. Nearly always the call was waiting, and the channel continues as
@@ -176,7 +177,7 @@ def open_session(
     jitter: Callable[[], float] = random.random,
     selector: Callable[[], selectors.BaseSelector] = _SELECTOR,
 ) -> Opener[SessionChannel]:
-    """Connect, log in, and stay connected: as `connect`, but when a connection is lost, the next
+    """Connect, log in, and stay connected: like `connect`, but when a connection is lost, the next
     one takes over its cancels.
 
     The session keeps dialling, with backoff, until the exchange refuses its login for good, and
@@ -186,13 +187,14 @@ def open_session(
     uses the exchange's own time, from its answer to the handshake.
 
     With `SessionConfig.rest_after`, cancels that no connection takes go by REST, with httpx (the
-    extra `rest`) or with `rest`: see `connect`. If that function raises, the cancel may have arrived.
+    extra `rest`) or with `rest`: see `connect`. If that function raises, the cancel may have arrived:
+    its outcome is `Unresolved(sent=True)`.
     While a request is out, for up to 10 s, nothing else is served.
 
     `trace` is called with each line of a trace of this session: pass the `write` method of a file,
     for example. See `bitget_proto.record`.
 
-    Raises: as `connect`; ConnectFailed also when no login was accepted within `Limits.up_timeout`;
+    Raises: the same as `connect`; ConnectFailed also when no login was accepted within `Limits.up_timeout`;
     ImportError if `rest_after` needs httpx and it is missing.
     """
 
@@ -293,7 +295,7 @@ class Channel:
     def confirm(self, outcome: Outcome) -> Final:
         """Find out what became of the order of an outcome, and return it.
 
-        It waits for a push, and then asks REST, for up to 60 s: see `Reconciler`. It serves the
+        It waits for a push, and then looks the order up by REST, for up to 60 s: see `Reconciler`. It serves the
         connection meanwhile, except while it waits for an answer of REST, for up to 5 s. Any
         outcome will do, also of another channel, if its request was sent. The channel may have
         ended meanwhile.
@@ -357,7 +359,7 @@ class Channel:
         tenth frame is one of yours. An answer is matched by its id alone: never use the same `id`
         for a frame of your own and for a cancel.
 
-        Raises: as `Connection.send`.
+        Raises: the same as `Connection.send`.
         """
         self._driver.check_free()
         self._driver.execute(partial(self._router.core.send, text, self._driver.now()))
@@ -389,7 +391,7 @@ class Channel:
         `Config.queue_timeout`). Either way nothing more is taken. A second call waits for the same
         end; a call with "drop" after one with "send" ends the channel now.
 
-        Raises: as `Connection.close`.
+        Raises: the same as `Connection.close`.
         """
         self._driver.check_free()
         self._driver.execute(partial(self._router.close, self._driver.now(), queued, within))
@@ -469,11 +471,11 @@ class SessionChannel(Channel):
         *,
         urgent: bool = False,
     ) -> Outcome:
-        """As `Channel.cancel`, with a `policy` for the case that the connection ends after the
+        """Like `Channel.cancel`, with a `policy` for the case that the connection ends after the
         cancel was sent and before it was answered: REPORT (the default of `SessionConfig.policy`)
         returns `Unresolved(sent=True)`, RESEND sends it again.
 
-        Raises: as `Channel.cancel`.
+        Raises: the same as `Channel.cancel`.
         """
         return self._cancel(order, id, timeout, policy, urgent=urgent)
 
@@ -483,7 +485,7 @@ class SessionChannel(Channel):
         timeout: float | None = None,
         policy: Policy | None = None,
     ) -> Generator[Outcome]:
-        """As `Channel.cancel_many`, with the `policy` of `cancel`."""
+        """Like `Channel.cancel_many`, with the `policy` of `cancel`."""
         return self._cancel_many(iter(orders), timeout, policy)
 
 
@@ -533,7 +535,7 @@ class Opener(AbstractContextManager[AnyChannel]):
     def open(self) -> AnyChannel:
         """Connect, log in, and return the channel. Close it with `Channel.close`.
 
-        Raises: as `connect` or `open_session`.
+        Raises: the same as `connect` or `open_session`.
         """
         channel = self._make()
         channel._driver.start()

@@ -31,7 +31,7 @@ CancelMany: TypeAlias = Callable[[Iterable[CancelOrder]], Iterable[Outcome]]
 
 
 class Confirming:
-    """Waits for finals: serves the connection, and asks REST in between."""
+    """Waits for finals: serves the connection, and sends REST requests in between."""
 
     def __init__(
         self, driver: BlockingDriver, confirmer: Confirmer, send: SendRestBlocking
@@ -41,7 +41,7 @@ class Confirming:
         self._send = send
 
     def confirm(self, outcome: Outcome) -> Final:
-        """As `Channel.confirm`."""
+        """Like `Channel.confirm`."""
         waiter = FinalWaiter()
         try:
             self._confirmer.confirm(outcome, waiter)
@@ -51,7 +51,7 @@ class Confirming:
             self._confirmer.leave(waiter)
 
     def confirm_many(self, outcomes: Iterable[Outcome]) -> Generator[Final]:
-        """As `confirm`, for all of these at once; finals come in the order in which they arrive."""
+        """Like `confirm`, for all of these at once; finals come in the order in which they arrive."""
         waiter = FinalWaiter()
         try:
             for outcome in outcomes:
@@ -71,7 +71,7 @@ class Confirming:
         *,
         by_symbol: bool,
     ) -> Generator[tuple[Outcome, Final | None]]:
-        """As `Channel.cancel_all`."""
+        """Like `Channel.cancel_all`."""
         check_rounds(rounds)
         confirmer = self._confirmer
         confirmer.check_rest()
@@ -111,7 +111,7 @@ class Confirming:
             asked.answer = self._send(asked.request, headers)
 
     def ask_time(self) -> None:
-        """Ask REST for the exchange's time, and log in with what is known then."""
+        """Request the exchange's time by REST. Then log in, with or without an answer."""
         with self._confirmer.asking_time() as asked:
             asked.answer = self._send(asked.request, {})
         self._driver.execute(lambda: self._driver.time_answered(self._confirmer.server_time))

@@ -118,7 +118,7 @@ class _Attempt:
             self._connected_or_failed(code)
 
     def step(self) -> None:
-        """As `Watched.step`; does nothing when the race was over meanwhile."""
+        """Like `Watched.step`; does nothing when the race was over meanwhile."""
         if self.sock is not None:
             self._connected_or_failed(self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
             self._on_step()

@@ -5,8 +5,7 @@ recovers from interrupted calls.
   each bounded by a limit.
 - An exception such as Ctrl-C may be raised at any moment. During the wait, it interrupts the wait
   and nothing else. During a step (of the core, a link, or the selector's table) it may leave the
-  state inconsistent, and the channel ends at its next use: see `recover`. This costs nothing
-  otherwise.
+  state inconsistent, and the channel ends at its next use: see `recover`.
 - REST requests are sent between two turns, one at a time. An exception during one interrupts it and
   nothing else.
 - `unusable` is set during a step, so that a second caller is refused.
@@ -54,7 +53,7 @@ _LONGEST = 3600.0
 
 
 class ReleasingOrders:
-    """The caller's orders. The channel is free while the caller's iterator runs."""
+    """Iterates over the caller's orders, and releases the channel while the caller's iterator runs."""
 
     def __init__(self, driver: BlockingDriver, orders: Iterator[CancelOrder]) -> None:
         self._driver = driver
@@ -107,7 +106,7 @@ class BlockingDriver(Driver):
         self._to_rest: RestCancel | None = None
         """The cancel whose REST request is about to be sent."""
         self.ask_time: Callable[[], None] | None = None
-        """Asks REST for the exchange's time, and calls `time_answered`; None where REST is not used."""
+        """Requests the exchange's time by REST, and calls `time_answered`; None where REST is not used."""
         self._stopped = False
         """Whether every socket is closed, and the selector."""
 
@@ -198,7 +197,7 @@ class BlockingDriver(Driver):
     ) -> None:
         """Take a cancel for this waiter, and handle the output of the core.
 
-        Raises: as `OutcomeRouter.cancel`.
+        Raises: the same as `OutcomeRouter.cancel`.
         """
         if self.unusable:
             self.check_free()
@@ -291,17 +290,17 @@ class BlockingDriver(Driver):
     # --- methods of `Watcher` ---
 
     def add(self, watched: Watched) -> None:
-        """As `Watcher.add`."""
+        """Like `Watcher.add`."""
         self._alive.append(watched)
 
     def unwatch(self, watched: Watched) -> None:
-        """As `Watcher.unwatch`."""
+        """Like `Watcher.unwatch`."""
         if watched.watched and watched.sock is not None:
             self._selector.unregister(watched.sock)
             watched.watched = 0
 
     def forget(self, watched: Watched) -> None:
-        """As `Watcher.forget`."""
+        """Like `Watcher.forget`."""
         if watched in self._alive:
             self._alive.remove(watched)
 
@@ -396,4 +395,4 @@ class BlockingDriver(Driver):
 
 
 def _no_command() -> None:
-    """Do nothing; the output of the core is handled."""
+    """A command for `execute` that does nothing: only the output of the core is handled."""

@@ -81,12 +81,12 @@ class SocketLink:
 
     @property
     def address(self) -> Address | None:
-        """As `Link.address`."""
+        """Like `Link.address`."""
         return None if self._dial is None else self._dial.race.winner
 
     @property
     def interest(self) -> int | None:
-        """As `Watched.interest`."""
+        """Like `Watched.interest`."""
         if self._opening is not None:
             return self._opening_wants
         if not self._closing and (

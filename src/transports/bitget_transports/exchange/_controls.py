@@ -41,11 +41,11 @@ class _Controls(ABC):  # pyright: ignore[reportUnusedClass]
         self.call(place)
 
     def inject(self, *faults: Fault | None) -> None:
-        """As `ScriptedExchange.inject`: these faults apply to the coming cancels, one each."""
+        """Like `ScriptedExchange.inject`: these faults apply to the coming cancels, one each."""
         self.call(lambda: self.exchange.inject(*faults))
 
     def inject_login(self, *faults: Fault | None) -> None:
-        """As `ScriptedExchange.inject_login`: these faults apply to the coming logins, one each."""
+        """Like `ScriptedExchange.inject_login`: these faults apply to the coming logins, one each."""
         self.call(lambda: self.exchange.inject_login(*faults))
 
     # --- handshakes and logins ---
@@ -53,15 +53,15 @@ class _Controls(ABC):  # pyright: ignore[reportUnusedClass]
     def refuse_handshakes(
         self, n: int, status: int = 429, *, retry_after: int | None = None
     ) -> None:
-        """As `ScriptedExchange.refuse_handshakes`: the next `n` dials get this HTTP status."""
+        """Like `ScriptedExchange.refuse_handshakes`: the next `n` dials get this HTTP status."""
         self.call(lambda: self.exchange.refuse_handshakes(n, status, retry_after=retry_after))
 
     def refuse_logins(self, n: int, code: str = "40015", *, stay: bool = False) -> None:
-        """As `ScriptedExchange.refuse_logins`: the next `n` logins get this code."""
+        """Like `ScriptedExchange.refuse_logins`: the next `n` logins get this code."""
         self.call(lambda: self.exchange.refuse_logins(n, code, stay=stay))
 
     def refuse_second_logins(self, code: str | None = "30005") -> None:
-        """As `ScriptedExchange.refuse_second_logins`: one link per account; None lifts it."""
+        """Like `ScriptedExchange.refuse_second_logins`: one link per account; None lifts it."""
         self.call(lambda: self.exchange.refuse_second_logins(code))
 
     def maintenance(
@@ -72,7 +72,7 @@ class _Controls(ABC):  # pyright: ignore[reportUnusedClass]
         codes: Iterable[str] | None = None,
         stay: bool = False,
     ) -> None:
-        """As `ScriptedExchange.maintenance`, starting now."""
+        """Like `ScriptedExchange.maintenance`, starting now."""
         self.call(
             lambda: self.exchange.maintenance(
                 self.now(), seconds=seconds, grace=grace, codes=codes, stay=stay
@@ -80,27 +80,27 @@ class _Controls(ABC):  # pyright: ignore[reportUnusedClass]
         )
 
     def end_maintenance(self) -> None:
-        """As `ScriptedExchange.end_maintenance`."""
+        """Like `ScriptedExchange.end_maintenance`."""
         self.call(self.exchange.end_maintenance)
 
     # --- how all links behave ---
 
     def slow_down(self, seconds: float) -> None:
-        """As `ScriptedExchange.slow_down`: delay all output by `seconds`, in order; 0 ends it."""
+        """Like `ScriptedExchange.slow_down`: delay all output by `seconds`, in order; 0 ends it."""
         self.call(lambda: self.exchange.slow_down(seconds))
 
     def hold(self) -> None:
-        """As `ScriptedExchange.hold`: hold back all output."""
+        """Like `ScriptedExchange.hold`: hold back all output."""
         self.call(self.exchange.hold)
 
     def release(self) -> None:
-        """As `ScriptedExchange.release`: send the held output at once."""
+        """Like `ScriptedExchange.release`: send the held output at once."""
         self.call(self.exchange.release)
 
     def go_silent(self, *, acts: bool = False) -> None:
-        """As `ScriptedExchange.go_silent`: send nothing, and keep the sockets open."""
+        """Like `ScriptedExchange.go_silent`: send nothing, and keep the sockets open."""
         self.call(lambda: self.exchange.go_silent(acts=acts))
 
     def speak(self) -> None:
-        """As `ScriptedExchange.speak`: end the silence."""
+        """Like `ScriptedExchange.speak`: end the silence."""
         self.call(self.exchange.speak)

@@ -93,27 +93,27 @@ class ExchangeThread(_Controls):
         return self.call(lambda: self.server.connections)
 
     def now(self) -> float:
-        """As `ExchangeServer.now`."""
+        """Like `ExchangeServer.now`."""
         return self.server.now()
 
     def say(self, text: str) -> None:
-        """As `ExchangeServer.say`."""
+        """Like `ExchangeServer.say`."""
         self.call(lambda: self.server.say(text))
 
     def drop(self) -> None:
-        """As `ExchangeServer.drop`."""
+        """Like `ExchangeServer.drop`."""
         self.call(self.server.drop)
 
     def hang_up(self, code: int = 1001, reason: str = "") -> None:
-        """As `ExchangeServer.hang_up`."""
+        """Like `ExchangeServer.hang_up`."""
         self.call(lambda: self.server.hang_up(code, reason))
 
     def stop_reading(self) -> None:
-        """As `ExchangeServer.stop_reading`."""
+        """Like `ExchangeServer.stop_reading`."""
         self.call(self.server.stop_reading)
 
     def resume_reading(self) -> None:
-        """As `ExchangeServer.resume_reading`."""
+        """Like `ExchangeServer.resume_reading`."""
         self.call(self.server.resume_reading)
 
     def call(self, function: Callable[[], _T]) -> _T:
