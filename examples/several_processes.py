@@ -37,7 +37,7 @@ async def work(url: str, first: int) -> None:
     async with budget() as allowance, open_session(KEY, url=url, budget=allowance) as channel:
         outcomes = [outcome async for outcome in channel.cancel_many(orders)]
     accepted = sum(isinstance(outcome, Accepted) for outcome in outcomes)
-    print(f"{accepted} of {EACH} accepted", flush=True)
+    print(f"{accepted} of {EACH} accepted")
 
 
 def main() -> None:
@@ -46,11 +46,17 @@ def main() -> None:
     exchange = ScriptedExchange(orders)
     with exchange_in_thread(exchange) as server:
         workers = [
-            subprocess.Popen([sys.executable, __file__, server.url, str(number * EACH)])
+            subprocess.Popen(
+                [sys.executable, __file__, server.url, str(number * EACH)],
+                stdout=subprocess.PIPE,
+                text=True,
+            )
             for number in range(PROCESSES)
         ]
         for worker in workers:
-            assert worker.wait() == 0
+            said, _ = worker.communicate()
+            print(said, end="")
+            assert worker.returncode == 0
     print("still open at the exchange:", len(exchange.live))
 
 

@@ -6,8 +6,10 @@ Real sockets on loopback, where sockets are used; each wait is bounded. `test_ba
 
 from __future__ import annotations
 
+import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from errno import ECONNRESET
 from functools import partial
 from typing import Any
 
@@ -402,5 +404,28 @@ def test_other_clients_are_refused(flavour: Flavour) -> None:
     async def scenario() -> None:
         with httpx.Client() as client, pytest.raises(ValidationError, match="client must be an"):
             connect(KEY, url=URL, client=client)._make()  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+
+    run(flavour, scenario)
+
+
+class ResetInTheHandshake(httpx.AsyncBaseTransport):
+    """Fails as httpcore does for a reset in the TLS handshake, while a read is pending."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        reset = ConnectionResetError(ECONNRESET, "Connection reset by peer")
+        reset.__context__ = ssl.SSLWantReadError(2, "The operation did not complete (read)")
+        raise httpx.ConnectError("") from reset
+
+
+def test_a_reset_in_the_tls_handshake_is_reported_as_the_end_of_the_connection(
+    flavour: Flavour,
+) -> None:
+    async def scenario() -> None:
+        async with httpx.AsyncClient(transport=ResetInTheHandshake()) as client:
+            with pytest.raises(
+                ConnectFailed, match=r"ended the connection during the TLS handshake"
+            ):
+                async with connect(KEY, url="wss://exchange.test/ws", limits=LIMITS, client=client):
+                    raise AssertionError("a channel was opened")
 
     run(flavour, scenario)

@@ -6,6 +6,7 @@ arrives is seen here first, and the body is read here.
 
 from __future__ import annotations
 
+import ssl
 import sys
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
@@ -157,12 +158,17 @@ def _unwrapped(error: BaseException) -> Exception:
     return error
 
 
+_PENDING = ssl.SSLWantReadError, ssl.SSLWantWriteError
+"""Not failures: TLS waits for the socket. The failure of the socket is raised in this context."""
+
+
 def causes(error: BaseException) -> Iterator[BaseException]:
     """Return the error and its causes, the deepest first; of a group, its first exception."""
     found: list[BaseException] = []
     at: BaseException | None = error
     while at is not None and at not in found:
-        found.append(at)
+        if not isinstance(at, _PENDING):
+            found.append(at)
         at = _first_of_group(at) or at.__cause__ or at.__context__
     return reversed(found)
 
