@@ -1,7 +1,7 @@
 """Creates request ids and refuses ids that would make answers ambiguous.
 
-Answers are matched by id alone. Two requests that can still be answered must not share an id: open
-or remembered cancels, and the caller's own frames on the same socket.
+Answers are matched by id alone. Two requests that can still be answered must not share an id. These
+are the open or remembered cancels, and the caller's own frames on the same socket.
 """
 
 from __future__ import annotations

@@ -492,8 +492,8 @@ class Session:
     # --- outputs ---
 
     def poll(self, now: float, busy: Container[int] = ()) -> SessionOutput:
-        """Return the next output: a `Dial`, a frame or hangup for a link, a `RestCancel`, an event or
-        a `Wait`.
+        """Return the next output: a `Dial`, a frame or hangup for a link, a `RestCancel`, an event
+        or a `Wait`.
 
         Call it after every input and command, until it returns a `Wait`. `busy` contains the links
         on which a write is in progress: `poll` returns no `LinkTransmit` for these links. The
