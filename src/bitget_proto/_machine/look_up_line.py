@@ -72,7 +72,7 @@ class PageScan:
     """When it may go on, or begin again."""
 
     doubts_from: float = -inf
-    """When it may begin again for doubted orders alone: one pass serves all until then."""
+    """When it may begin again for doubted orders alone, so that one pass serves several."""
 
     def start(self, *, for_round: bool) -> None:
         """Begin at the first page."""
@@ -219,7 +219,10 @@ class LookUpLine:
             self.retry(tracked, asked_at, now)
 
     def retry(self, tracked: Tracked, asked_at: float, now: float) -> None:
-        """Look an order up again: at `settled_at` if this one was earlier, else after a pause."""
+        """Look an order up again, after a look-up at `asked_at` that proved nothing.
+
+        It is due at `settled_at` if that look-up was earlier, and after a pause if not.
+        """
         tracked.was_asked = True
         if asked_at < tracked.settled_at:
             self.schedule(tracked, max(tracked.settled_at, now))

@@ -49,7 +49,7 @@ class RequestIds:
     def check(self, value: object, taken: Taken) -> str:
         """Return the caller's id for a cancel, if it may be used.
 
-        Raises: ValidationError otherwise.
+        Raises: ValidationError if it may not be used.
         """
         id = check_request_id(value)
         why = "was used for a frame of your own" if id in self._own else taken(id)

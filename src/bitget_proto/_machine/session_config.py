@@ -31,7 +31,7 @@ class Policy(DescribedEnum):
 def check_policy(value: object) -> Policy:
     """Return `value` if it is a `Policy`.
 
-    Raises: ValidationError otherwise.
+    Raises: ValidationError for anything else.
     """
     if isinstance(value, Policy):
         return value

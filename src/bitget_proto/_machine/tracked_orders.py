@@ -119,7 +119,7 @@ class TrackedOrders:
         self._ends: OrderedDict[str, tuple[OrderUpdate, Evidence]] = OrderedDict()
         """The last end states by `order_id`, the oldest first."""
         self._end_ids: dict[str, str] = {}
-        """The `order_id` of each of these by `client_oid`, if client ids are never reused."""
+        """The `order_id` of each end state by `client_oid`, if client ids are never reused."""
 
     def clear(self) -> None:
         """Forget everything."""
