@@ -266,7 +266,7 @@ def test_a_renewal_without_an_answer_may_still_be_done_after_the_stop() -> None:
     switch.replied(request.number, 200, OK, 6.5)
     stopped, _ = drain(switch, 6.5)
     assert stopped == Stopped(
-        disarmed=False, detail="a request of 1.5 s ago has no answer, and may still be done"
+        disarmed=False, detail="a request sent 1.5 s ago has no answer, and may still be done"
     )
 
 

@@ -127,7 +127,7 @@ def test_without_rest_after_nothing_goes_by_rest() -> None:
     pair.run(20.0)
     assert unresolved(pair, id).why is WhyUnresolved.NO_LINK
     assert not pair.rest_sent
-    with pytest.raises(LocalProtocolError, match="asks nothing of REST"):
+    with pytest.raises(LocalProtocolError, match="sends nothing by REST"):
         pair.session.rest_replied(1, (200, b"{}"), 20.0)
 
 

@@ -57,9 +57,9 @@ def check_own_frames(waiting: int, limit: int | None) -> None:
 
 
 def check_login(login: object, *, opened: bool) -> None:
-    """Check a call of `opened`; the connection was `opened` before.
+    """Check a call of `opened`. The argument `opened` says whether it was called before.
 
-    Raises: LocalProtocolError if it was; ValidationError for an invalid login.
+    Raises: LocalProtocolError if it was called before; ValidationError for an invalid login.
     """
     if opened:
         raise LocalProtocolError(
@@ -179,9 +179,9 @@ def check_retry_after(value: object) -> float:
 
 
 def no_rest_error() -> LocalProtocolError:
-    """Return the error for what is reported of a request that a session has not made."""
+    """Return the error for a report about a REST request of a session that sends none."""
     return LocalProtocolError(
-        "the session asks nothing of REST: set SessionConfig.rest_after, or do not report a request"
+        "the session sends nothing by REST: set SessionConfig.rest_after, or do not report a request"
     )
 
 

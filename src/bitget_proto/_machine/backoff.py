@@ -55,7 +55,7 @@ class Redial:
         """Return when the next dial is allowed.
 
         After `back_off`, this calls the jitter function. If that fails, this returns the failure
-        once, and the backoff stays without jitter.
+        once, and this backoff has no jitter.
         """
         backoff, self._backoff = self._backoff, 0.0
         if backoff:

@@ -45,7 +45,7 @@ class Cancel:
     """The time by which it must be sent. Set by `Deadlines`."""
 
     returned: bool = False
-    """Whether it came back from a link that ended."""
+    """Whether it came back, from a link that ended or from REST."""
 
     turn: int = 0
     """Set by `Deadlines`."""
@@ -56,22 +56,22 @@ class Cancel:
     """When the last of these attempts was sent."""
 
     by_rest: tuple[int, ...] = ()
-    """Which of these attempts went by REST, counted from 1."""
+    """Which of these attempts were sent by REST, counted from 1."""
 
     trying_since: float | None = None
     """When the current attempt was sent; None if there is none."""
 
     trying_by_rest: bool = False
-    """Whether the current attempt goes by REST."""
+    """Whether the current attempt was sent by REST."""
 
     rest_at: float = inf
-    """When it may go by REST, while it waits; infinity without `SessionConfig.rest_after`."""
+    """When it may be sent by REST, while it waits; infinity without `SessionConfig.rest_after`."""
 
     def outcome_of(self, attempt: Outcome, *, ending: bool) -> Outcome | None:
         """Count an attempt by its outcome and return the outcome of the cancel.
 
-        Return None if the cancel must be tried again on the next link. This does not happen when
-        the session is `ending`.
+        Return None if the cancel must be queued again. This does not happen when the session is
+        `ending`.
         """
         if attempt.sent_at is not None:
             # One assignment: an interruption in between would lose the fact that it was sent.
@@ -125,5 +125,5 @@ class Cancel:
         )
 
     def _all_by_rest(self) -> tuple[int, ...]:
-        """Return which attempts went by REST, the current one included."""
+        """Return which attempts were sent by REST, including the current one."""
         return (*self.by_rest, self.attempts + 1) if self.trying_by_rest else self.by_rest

@@ -14,8 +14,8 @@ from .._values.orders import CancelOrder, prevailing_id
 _MOST_WAITING = 200
 """The number of waiting orders per rank that `first_open` examines before it gives up.
 
-So many orders a unified account may cancel in a second, the interval for which they wait: 10 frames
-of 20."""
+A unified account may cancel this many orders in a second, the interval for which they wait: 10
+frames of 20 orders."""
 
 _EXAMINED = 100
 """The number of cancels that `batch` examines before it gives up."""
@@ -53,7 +53,8 @@ _C = TypeVar("_C", bound=Waiting)
 class CancelQueue(Generic[_C]):
     """Cancels by rank, and within a rank in the order in which they were added.
 
-    The time of each operation does not depend on the number of waiting cancels, which is `size`.
+    `size` is the number of waiting cancels. The time to add, find or remove one does not depend on
+    it.
     """
 
     __slots__ = ("_ranks", "size")
@@ -132,12 +133,13 @@ class CancelQueue(Generic[_C]):
         ]
 
     def first_open(self, now: float, allowed_at: Callable[[_C], float]) -> tuple[_C | None, float]:
-        """Return the first cancel that has not expired and may be sent now, and its `allowed_at` time.
+        """Return the first unexpired cancel that may be sent now, and its `allowed_at` time.
 
         If there is none, return None and the earliest time found. An order that has to wait does
         not block the others: up to 200 waiting orders of each rank are examined.
         """
-        # Not a generator: an exception from a signal handler while it is closed would be lost.
+        # Not a generator: if a signal handler raises while a generator is being closed, the
+        # exception is lost.
         soonest = inf
         for rank in self._ranks:
             waiting: set[object] = set()

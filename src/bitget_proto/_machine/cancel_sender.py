@@ -1,8 +1,8 @@
 """Sends the waiting cancels of a session: which goes next, on which link, in which frame.
 
 A cancel is handed to a link only at the moment of sending, and comes back only after that link has
-ended. So at most one live link has sent any given cancel. `rest_attempts` has the rules of those
-that go by REST instead.
+ended. So at most one live link has sent any given cancel. `rest_attempts` has the rules for cancels
+that are sent by REST instead.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class CancelSender:
         self._links = links
 
     def waiting_for_grant(self, now: float) -> int:
-        """Return how many cancels a grant to the budget would let leave on the links."""
+        """Return how many cancels the links could send if the budget were granted more."""
         waiting = self._cancels.waiting.size
         return sum(
             link.connection._frames.waiting_for_grant(now, waiting) for link in self._links.serving
@@ -41,8 +41,8 @@ class CancelSender:
             if serving is None or serving.number in busy:
                 continue
             connection = serving.connection
-            # Of links that may send now, the one with the fewest cancels without an answer: so one
-            # that has fallen silent gets no more.
+            # Of the links that may send now, choose the one with the fewest unanswered cancels: a
+            # link that has fallen silent gets no more.
             rank = max(now, connection._cancel_allowed_at(now, size)), connection.in_flight
             if rank < best:
                 best, link = rank, serving

@@ -17,11 +17,11 @@ Rules for changes
 - Timers fire in `handle_timeout` only. `poll` compares the rate limits with `now`.
 - Nothing is random. The same calls at the same times give the same outputs. Additional calls of
   `poll` or `handle_timeout` do not change them.
-- A call that makes several changes sets `_in_call` before the first and clears it after the last. If
-  a call finds `_in_call` already set, an exception interrupted the previous call, so `_recover` ends
-  the connection. Because that can happen on any line, always add an object to its new container
-  before removing it from the old one. In `poll`, call nothing between removing an output and
-  returning it.
+- A call that makes several changes sets `_in_call` before the first change and clears it after the
+  last. If a call finds `_in_call` already set, an exception interrupted the previous call, so
+  `_recover` ends the connection. Because an exception can interrupt any line, always add an object
+  to its new container before removing it from the old one. In `poll`, call nothing between removing
+  an output and returning it.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ NORMAL_CLOSURE = 1000
 _LATE_ANSWER_SECONDS = 0.5
 """Seconds after 30004 or 30007 in which answers still count: they may come from the same read."""
 
-# In Python 3.11, looking up an enum member takes 0.1 µs. A cancel needs a dozen of these look-ups,
-# a seventh of its time.
+# In Python 3.11, looking up an enum member takes 0.1 µs. A cancel needs a dozen of these look-ups:
+# they would take a seventh of its time.
 _NEW, _AUTHENTICATING, _READY = State.NEW, State.AUTHENTICATING, State.READY
 _DRAINING, _CLOSED = State.DRAINING, State.CLOSED
 _LOGIN, _PONG, _DRAIN, _PING = Timer.LOGIN, Timer.PONG, Timer.DRAIN, Timer.PING
@@ -98,9 +98,9 @@ class Connection:
     `lost`, `handle_timeout`) when something has happened and a command (such as `cancel`) when you
     want something. After each call, drain `poll`: call it until it returns a `Wait`.
 
-    `config` holds the limits. `codec` has the JSON engine and the dialect, by default the standard
-    library's and classic. `budget` limits the cancels of an account and may be shared with other
-    connections; by default only the limits of this connection apply.
+    `config` holds the limits. `codec` has the JSON engine and the dialect; the default is the
+    standard library's engine and the classic dialect. `budget` limits the cancels of an account and
+    may be shared with other connections; by default only the limits of this connection apply.
 
     `now` is the time in seconds on a clock of your choice that does not run backwards. A time
     earlier than the last one counts as the last one. Every call raises LocalProtocolError if `now`
@@ -111,9 +111,9 @@ class Connection:
 
     If an exception, such as one raised by a signal handler, interrupts a call that has begun to
     change the state, the next call ends the connection: `poll` returns the remaining outputs, then
-    an outcome for each cancel that has none (INTERRUPTED), a `Hangup` and `Closed`. If it
-    interrupts the call before that, nothing has changed. You cannot tell which, so repeat an
-    interrupted input: either it is handled normally, or it ends the connection.
+    an outcome for each cancel that has none (INTERRUPTED), a `Hangup` and `Closed`. If the
+    exception comes before the first change, nothing has changed. You cannot tell the two cases
+    apart, so repeat an interrupted input: either it is handled normally, or it ends the connection.
 
     A connection is not thread-safe: call it from one thread, and pass work from other threads
     through a queue.
@@ -191,7 +191,7 @@ class Connection:
 
     @property
     def waiting_for_grant(self) -> int:
-        """The number of cancels, as of the last call, that could be sent if the budget allowed more.
+        """The number of cancels that could be sent if the budget allowed more, as of the last call.
 
         Pass it to `Lease.wanted` after each drain, so that the lease asks for a larger grant.
         """
@@ -234,9 +234,9 @@ class Connection:
     def receive(self, message: str | bytes, now: float) -> None:
         """Handle one whole WebSocket message, text or bytes. Then drain `poll`.
 
-        No message raises, whatever it contains. The only messages that end the connection are the refusal of
-        the login, an error 30004 or 30007 that names no request, and the last answer after `close`.
-        Messages before `opened` and after the end are ignored.
+        No message raises, whatever it contains. The only messages that end the connection are the
+        refusal of the login, an error 30004 or 30007 that names no request, and the last answer
+        after `close`. Messages before `opened` and after the end are ignored.
 
         Raises: ValidationError if the message is neither text nor bytes.
         """
@@ -273,9 +273,10 @@ class Connection:
     def lost(self, now: float, reason: str = "", unsent: Iterable[str] = ()) -> None:
         """Handle the end of the transport, or a failed dial. Then drain `poll`.
 
-        `reason` is text for people. `unsent` has the ids of cancels whose frames `poll`
-        returned, and of which certainly no byte was sent: they end `Unresolved(sent=False)`.
-        Leave out an id if you are not sure. The call is ignored after the end.
+        `reason` is text for people. `unsent` has the ids of cancels whose frames `poll` returned,
+        if you are certain that not one byte of the frame was sent: these cancels end
+        `Unresolved(sent=False)`. Leave out an id if you are not sure. The call is ignored once the
+        connection has ended.
 
         Raises: ValidationError if `unsent` is not an iterable of strings.
         """
@@ -292,8 +293,8 @@ class Connection:
     def handle_timeout(self, now: float) -> None:
         """Fire the timers that are due. Then drain `poll`.
 
-        It may be called early, late or repeatedly. Timers fire in the order of their deadlines; of
-        equal deadlines, in the order REQUEST, LOGIN, PONG, DRAIN, PING, SILENCE.
+        It may be called early, late or repeatedly. Timers fire in the order of their deadlines.
+        Timers with equal deadlines fire in the order REQUEST, LOGIN, PONG, DRAIN, PING, SILENCE.
         """
         now = self._begin(now)
         self._in_call, self._now = True, now
@@ -317,16 +318,16 @@ class Connection:
         """Take a cancel and return its id; exactly one outcome follows. Then drain `poll`.
 
         `id` has 1 to 40 of the characters `0-9A-Za-z_:#-+` and space. It must not be the id of a
-        cancel that is in flight or was left without an answer, or of a frame of your own. By
-        default it is made from `Config.id_prefix` and a counter. Do not use your own id twice: the
-        id of an answered cancel is accepted, but a duplicate of the old answer would then settle
-        the new cancel.
+        cancel that is in flight, of a cancel whose answer may still come, or of a frame of your
+        own. By default, the id is made from `Config.id_prefix` and a counter. Do not use your own
+        id twice: the id of an answered cancel is accepted, but a duplicate of the old answer would
+        then settle the new cancel.
 
         A cancel may wait `Config.queue_timeout` seconds to be sent, and then
-        `Config.answer_timeout` seconds for its answer. `timeout` limits the whole, in seconds from
-        now; infinity means no limit. Until the login is accepted, and while a rate limit is
-        reached, cancels wait in the order in which they were taken; an `urgent` one waits only
-        behind other urgent ones.
+        `Config.answer_timeout` seconds for its answer. `timeout` limits the two together, in
+        seconds from now; infinity means no limit. Until the login is accepted, and while a rate
+        limit is reached, cancels wait in the order in which they were taken. An `urgent` cancel
+        waits only behind other urgent cancels.
 
         Raises: LocalProtocolError if the connection is closing or closed; NoRoom if
         `Config.max_in_flight` cancels have no outcome; ValidationError for an invalid order, id or
@@ -387,10 +388,10 @@ class Connection:
 
         It is sent after the login. Its answer is an `Unrecognised` event, or an `ExchangeError` if
         the answer names no request. Answers are matched by id alone. So the `id` of a trade request
-        (`op` "trade") must not be that of a cancel, and no later cancel may have it: the last 1,024
-        ids are remembered. While both cancels and your frames are queued, every tenth frame is one
-        of yours. No event reports that a frame was sent. `close` drops unsent frames, unless you
-        pass `queued="send"`.
+        (`op` "trade") must not be the id of a cancel, and no later cancel may use it: the last
+        1,024 ids are remembered. While both cancels and your frames are queued, every tenth frame
+        is one of yours. No event reports that a frame was sent. `close` drops unsent frames, unless
+        you pass `queued="send"`.
 
         Raises: LocalProtocolError if the connection is closing or closed; NoRoom if
         `Config.max_own_frames` frames wait; ValidationError if `text` cannot be a text message or
@@ -408,10 +409,10 @@ class Connection:
         """Subscribe to changes of your orders, which are `OrderUpdate` events. Then drain `poll`.
 
         `inst_types` are the product lines, by default all. Unified accounts have one subscription
-        for all product lines: there it has no effect. The frame is sent after the login, ahead of
-        all queued cancels. The exchange answers for each product line: `Subscribed` or
-        `SubscribeRefused`. A new connection needs a new subscription. The exchange allows "240
-        subscriptions an hour" on a connection, which are not counted here.
+        for all product lines, so `inst_types` has no effect there. The frame is sent after the
+        login, ahead of all queued cancels. The exchange answers for each product line: `Subscribed`
+        or `SubscribeRefused`. A new connection needs a new subscription. The exchange allows "240
+        subscriptions an hour" on a connection; this class does not count them.
 
         Raises: LocalProtocolError if the connection is closing or closed; ValidationError for
         anything but product lines of the account.
@@ -432,8 +433,8 @@ class Connection:
         With `queued="send"`, queued cancels and frames are sent first, for at most `within` seconds
         (by default `Config.queue_timeout`). What was not sent by then is dropped as above.
 
-        The connection ends at once if nothing is open, or if `close` is called again. After the end
-        a call does nothing.
+        The connection ends at once if nothing is left to send or to be answered, or if it was
+        already closing, for example at a second `close`. After the end, the call does nothing.
 
         Raises: ValidationError for another value of `queued`, or a `within` that is not a number of
         seconds above 0.
@@ -459,7 +460,7 @@ class Connection:
         """Return the next output: a frame to write, an event, a `Hangup` or a `Wait`.
 
         Call it after every input and command, until it returns a `Wait`. Pass `writable=False`
-        while a write is in progress: it then returns no `Transmit`.
+        while a write is in progress: `poll` then returns no `Transmit`.
         """
         if now is not self._now:
             if type(now) is not float or not self._now <= now <= MAX:
@@ -481,7 +482,7 @@ class Connection:
             or frames.subscriptions
         ):
             self._in_call = True
-            # Past the deadline that `close(queued="send")` set, no cancel and no frame of the
+            # After the deadline that `close(queued="send")` set, no cancel and no frame of the
             # caller is sent: `handle_timeout` drops them.
             over = self._closing and self._alarms[_DRAIN] <= now
             frame = frames.next(now, self._ids, ready=self._state is _READY, cancels=not over)
@@ -632,8 +633,8 @@ class Connection:
     def _end(self, why: WhyClosed, detail: str, *, gone: bool = False) -> None:
         """End the connection: report the outcomes, then the `Hangup`, then `Closed`.
 
-        There is no `Hangup` if the transport is `gone`. An event that caused the end has been added
-        before.
+        There is no `Hangup` if the transport is `gone`. If an event caused the end, it is already
+        in the outputs.
         """
         lost = why is WhyClosed.NO_PONG or why is WhyClosed.LOST
         unresolved = WhyUnresolved.LOST if lost else WhyUnresolved.CLOSED

@@ -1,7 +1,7 @@
 """The limits of one connection.
 
-A default is the exchange's number if it gives one, as its docstring says. "Our choice" marks the
-other defaults. Values are validated on creation.
+If the exchange gives a number for a limit, that number is the default, and the docstring says so.
+All other defaults are our choice. Values are validated on creation.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Config:
 
     None switches a limit off.
 
-    Raises: ValidationError that names the limit, what came and what is allowed.
+    Raises: ValidationError that names the limit, the value given and what is allowed.
     """
 
     login_timeout: float | None = attrs.field(default=10.0, validator=check_seconds)
@@ -90,7 +90,7 @@ class Config:
     link. There is one such ping until the next message. Our choice."""
 
     silence_pong: float | None = attrs.field(default=3.0, validator=check_seconds)
-    """Seconds from sending that ping within which a message must come; otherwise the link is
+    """Seconds from sending that ping within which a message must come. If none comes, the link is
     considered dead. While the ping cannot be written, the time counts from when it could have been
     sent. Our choice."""
 
@@ -116,8 +116,8 @@ class Config:
     """Maximum length of a received message: characters of a `str`, bytes of `bytes`."""
 
     max_depth: int | None = attrs.field(default=32, validator=check_count)
-    """Maximum nesting of objects and lists in a received message. Not checked in messages of up to
-    16 characters per allowed level, and at most 512 characters."""
+    """Maximum nesting of objects and lists in a received message. Messages of up to 16 characters
+    per allowed level, but at most 512 characters, are not checked."""
 
     max_own_frames: int | None = attrs.field(default=100, validator=check_count)
     """Your own frames that wait to be sent."""

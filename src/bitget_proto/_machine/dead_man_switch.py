@@ -1,13 +1,14 @@
 """Renews the exchange's countdown, which cancels all orders of a unified account when it ends.
 
 This is a dead man's switch: a program that stops renewing, for whatever reason, leaves no orders
-behind. It is a REST request, `POST /api/v3/trade/countdown-cancel-all`, of 0 or 5 to 60 seconds, at
-most once a second. After the countdown has fired, it is off. Rules that a change could break:
+behind. A renewal is a REST request, `POST /api/v3/trade/countdown-cancel-all`, with 5 to 60
+seconds, or with 0 to turn the countdown off. The exchange takes at most one a second. After the
+countdown has fired, it is off. Rules that a change could break:
 
-- The exchange starts the countdown between question and answer. So it ends at the earliest
-  `countdown` seconds after the question: only until then is the switch known to be armed.
+- The exchange starts the countdown between request and answer. So the countdown ends no earlier
+  than `countdown` seconds after the request. Only until then is the switch known to be armed.
 - The exchange may still execute a request without an answer, while its signature is valid. So the
-  countdown counts as off only if every request of the last 30 s to start it has an answer.
+  countdown counts as off only if every request to start it in the last 30 s has an answer.
 - One request at a time: two could overtake each other.
 - A renewal without an answer after `interval` counts as late, and is repeated. Its answer still
   counts when it comes.
@@ -32,14 +33,14 @@ from .deadlines import finite_time
 from .rate_limit import MARGIN, WINDOW
 
 _LONGEST_INTERVAL: Final = 5.0
-"""Seconds between two renewals, at most: "renew every 3 to 5 s". For a countdown below 15 s it is
-a third of it: one renewal may fail, and the next is still in time."""
+"""Seconds between two renewals, at most: "renew every 3 to 5 s". For a countdown below 15 s, the
+interval is a third of the countdown: one renewal may fail, and the next is still in time."""
 
 _SPACING: Final = WINDOW + MARGIN
 """Seconds between two requests, at least: the exchange takes one a second."""
 
 _SIGNATURE_VALID: Final = 30.0
-"""Seconds for which the exchange takes a signed request (40008), so that it may still be done."""
+"""Seconds for which the exchange may still execute a request after it was signed (40008)."""
 
 _STOP_WITHIN: Final = 10.0
 """Seconds after `stop` within which the countdown must be turned off. Our choice."""
@@ -58,9 +59,10 @@ class WhyNotRenewed(DescribedEnum):
 @set_module("bitget_proto")
 @attrs.frozen(kw_only=True)
 class SetCountdown:
-    """Send this request, and pass its answer to `DeadManSwitch.replied`, or why there is none to `failed`.
+    """Send this request, and pass its answer to `DeadManSwitch.replied`.
 
-    Exactly one of the two must be called. Give up after `timeout` seconds.
+    If no answer comes, call `DeadManSwitch.failed` instead. Exactly one of the two must be called.
+    Give up after `timeout` seconds.
     """
 
     number: int
@@ -76,8 +78,8 @@ class SetCountdown:
 class Armed:
     """The exchange has begun to count down: for the first time, or again after `Lapsed`.
 
-    It cancels all orders of the account if no renewal reaches it, not before `until`. Renewals move
-    `DeadManSwitch.armed_until` without another event.
+    If no renewal reaches it, it cancels all orders of the account, but not before `until`. Renewals
+    move `DeadManSwitch.armed_until` without another event.
     """
 
     until: float
@@ -86,8 +88,8 @@ class Armed:
 @set_module("bitget_proto")
 @attrs.frozen(kw_only=True)
 class NotRenewed:
-    """A request failed, and is repeated. The switch is still armed until `until`, if that is not
-    None.
+    """A request failed, and is repeated. The switch is still armed until `until`; if `until` is
+    None, the switch is not known to be armed.
     """
 
     why: WhyNotRenewed
@@ -116,14 +118,14 @@ class Lapsed:
 class Stopped:
     """The last output, after `stop`.
 
-    `disarmed` says that the countdown is off. Otherwise the exchange will cancel all orders of the
-    account, or may do so: within `countdown` seconds, or within `countdown` + 30 s if a request has
-    no answer.
+    If `disarmed` is true, the countdown is off. If it is false, the exchange will cancel all orders
+    of the account, or may do so: within `countdown` seconds, or within `countdown` + 30 s if a
+    request has no answer.
     """
 
     disarmed: bool
     detail: str
-    """Text for people: why it may be on. Empty if it is off, or was left on."""
+    """Text for people: why the countdown may be on. Empty if it is off, or was left on."""
 
 
 DeadManSwitchOutput: TypeAlias = SetCountdown | Armed | NotRenewed | Lapsed | Stopped | Wait
@@ -136,12 +138,12 @@ class DeadManSwitch:
 
     `countdown` is the number of seconds after which the exchange cancels all orders of the account
     when renewals stop: 5 to 60 (REST API V3, Countdown Cancel All). It is renewed every 5 s, or
-    three times in a countdown below 15 s. One process should do it for an account, because the
-    exchange has one countdown for all of them. Classic accounts have none.
+    three times in a countdown below 15 s. Use it in only one process of an account, because an
+    account has only one countdown. Classic accounts have none.
 
     Call `poll` until it returns a `Wait`: at the start, after each other call, and at its `until`.
-    `now` is the time in seconds on a clock of your choice. Use one that goes on while the machine
-    sleeps, because the exchange's does.
+    `now` is the time in seconds on a clock of your choice. Use one that keeps running while the
+    machine sleeps, because the exchange's countdown keeps running.
 
     A call that raises LocalProtocolError leaves the state unchanged.
 
@@ -181,7 +183,7 @@ class DeadManSwitch:
         self._asked: dict[int, tuple[int, float]] = {}
         """The countdown and the time of each request that may still be done."""
         self._open: int | None = None
-        """The request that is waited for."""
+        """The number of the request whose answer is awaited; None if there is none."""
         self._next_at = -inf
         """When the next request is due."""
         self._sent_at = -inf
@@ -191,7 +193,7 @@ class DeadManSwitch:
         self._until: float | None = None
         """Until when the switch is known to be armed; None if it is not."""
         self._stop_by: float | None = None
-        """The deadline after `stop`; None before."""
+        """The deadline that `stop` set; None before `stop`."""
         self._reason = ""
         """Why the last request failed."""
         self._ended = False
@@ -234,7 +236,7 @@ class DeadManSwitch:
     def failed(self, number: int, reason: str, now: float, *, unsent: bool = False) -> None:
         """Report that no answer to `SetCountdown` came. Then drain `poll`.
 
-        `reason` is text for people. Pass `unsent=True` only if not one byte of the request has left.
+        `reason` is text for people. Pass `unsent=True` only if no byte of the request was sent.
 
         Raises: LocalProtocolError if no request has this number, or for a time that is not a finite
         number; ValidationError for a reason that is not a string.
@@ -252,8 +254,8 @@ class DeadManSwitch:
         """Stop renewing, and turn the countdown off; `Stopped` is the last output. Then drain
         `poll`.
 
-        This takes up to 10 s. With `disarm=False` it ends at once, and leaves the countdown on: the
-        exchange cancels all orders when it ends.
+        This takes up to 10 s. With `disarm=False`, the switch stops at once and leaves the
+        countdown on: the exchange cancels all orders when the countdown ends.
 
         Raises: LocalProtocolError for a time that is not a finite number.
         """
@@ -329,7 +331,7 @@ class DeadManSwitch:
         return self._asked[number][1] + self._interval
 
     def _close(self, number: int) -> bool:
-        """Return whether this request was waited for; it is no longer."""
+        """Stop waiting for the answer to this request. Return whether it was awaited."""
         was_open = number == self._open
         if was_open:
             self._open = None
@@ -346,7 +348,7 @@ class DeadManSwitch:
             ]
             self._end(
                 disarmed=not unsure,
-                detail=f"a request of {now - max(unsure):.1f} s ago has no answer, and may still be done"
+                detail=f"a request sent {now - max(unsure):.1f} s ago has no answer, and may still be done"
                 if unsure
                 else "",
             )
@@ -367,7 +369,11 @@ class DeadManSwitch:
         code: str | None = None,
         code_class: CodeClass = CodeClass.UNREADABLE,
     ) -> None:
-        """Report a failure, and repeat the request soon, or later if it was refused."""
+        """Report a failure, and repeat the request soon.
+
+        A request that the exchange refused is repeated at the next interval, unless the refusal is
+        about the rate limit.
+        """
         self._reason = detail
         self._outputs.append(
             NotRenewed(why=why, detail=detail, code=code, code_class=code_class, until=self._until)

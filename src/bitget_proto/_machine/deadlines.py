@@ -49,8 +49,8 @@ def after(now: float, seconds: float | None) -> float:
 class Alarms:
     """A fixed set of timers. Setting a timer again moves it; infinity clears it.
 
-    `until` is the time of the next timer, and `timer` that timer: of two at the same time the one
-    that was passed first to the constructor.
+    `timer` is the next timer, and `until` its time. Of two timers with the same time, the one that
+    was passed first to the constructor is next.
     """
 
     __slots__ = ("_at", "timer", "until")

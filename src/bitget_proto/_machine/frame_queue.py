@@ -120,10 +120,10 @@ class FrameQueue:
         now: float,
         allowed_at: Callable[[_C], float] | None = None,
     ) -> list[_C] | float:
-        """Return the cancels of the next frame, the `first` of `queue` among them, or when it may
-        be sent.
+        """Return the cancels of the next frame, or the time from which it may be sent.
 
-        `allowed_at` says when a cancel may be sent.
+        The frame contains `first`, and may contain other cancels of `queue`. `allowed_at` says when
+        a cancel may be sent.
         """
         budget = self.budget
         if self._max_batch == 1 or budget is None:
@@ -154,12 +154,12 @@ class FrameQueue:
         return Transmit(text, tuple(cancel.id for cancel in cancels))
 
     def observe(self, remaining: int | None, now: float) -> None:
-        """Take over how many cancels an answer says are left, less the unanswered ones."""
+        """Apply how many cancels an answer says are left, minus the unanswered cancels."""
         if remaining is not None and self.budget is not None:
             self.budget.observe(max(0, remaining - len(self._in_flight.sent)), now)
 
     def allowed_at(self, now: float, waiting: int) -> float:
-        """Return when one of the `waiting` cancels may be sent; infinity while others go first."""
+        """Return when one of `waiting` cancels may be sent; infinity if other frames go first."""
         if (
             self._heartbeat.ping_pending
             or self.subscriptions
@@ -167,7 +167,7 @@ class FrameQueue:
         ):
             return inf
         allowed_at = self._pace.allowed_at()
-        # Like `next`: when the pace allows a frame, it is seen whether a grant is needed.
+        # Like `next`: ask the budget only when the pace allows a frame.
         return allowed_at if allowed_at > now else self._budget_allows_at(now, waiting)
 
     def _budget_allows_at(self, now: float, waiting: int) -> float:
@@ -177,7 +177,7 @@ class FrameQueue:
         return self.budget.allowed_at(now, min(waiting, self._max_batch))
 
     def waiting_for_grant(self, now: float, waiting: int) -> int:
-        """Return how many of the `waiting` cancels a grant to the budget would let leave now."""
+        """Return how many of `waiting` cancels could be sent now if the budget got a grant."""
         if not waiting or self.budget is None or not self.budget.needs_grant(now, waiting):
             return 0
         return min(waiting, self._pace.room(now) * self._max_batch)

@@ -89,9 +89,9 @@ class OpenCancel:
     def answer_in(self, reply: TradeReply | ErrorReply) -> TradeReply | ErrorReply | None:
         """Return what the answer to a batch says about this cancel; None if nothing is certain.
 
-        The success of a batch says nothing about its orders: each has an item of its own, and is
-        found by its id. A refusal of the batch refuses each order without an item, unless an item
-        says that the exchange acted all the same.
+        The success of a batch says nothing about its orders: each order has an item of its own,
+        which is found by the order's id. A refusal of the batch refuses each order without an item,
+        unless another item says that the exchange acted nevertheless.
         """
         by_order_id, id = prevailing_id(self.order)
         items = [
@@ -240,7 +240,7 @@ class InFlight:
         """Mark cancels as not sent: not one byte of their frames was written."""
         named = set(ids)
         for batch in self.batches.values():
-            # Not another cancel that has the id of one that has ended.
+            # A cancel of the batch may have ended, and a new cancel may have its id: no match.
             if any(
                 cancel.id in named and self.sent.get(cancel.id, cancel) is cancel
                 for cancel in batch
@@ -302,7 +302,7 @@ class InFlight:
         return until
 
     def first_due(self) -> OpenCancel:
-        """Return the cancel with the first deadline; of equal ones, the one taken first."""
+        """Return the cancel with the first deadline; if several have it, the one taken first."""
         firsts = [*self.queue.heads(), *islice(self.sent.values(), 1)]
         first = self._deadlines.first()
         return min(firsts if first is None else [*firsts, first], key=_by_deadline)

@@ -1,17 +1,18 @@
 """Leases a process's part of an account's allowance from a store that all processes share.
 
 The store keeps the last N moments that it has booked (N is the limit per second), on its own clock.
-It books each cancel at least `SPACING` after the N-th last one, first come, first served. Rules that
-a change could break:
+It books each cancel at least `SPACING` after the cancel N places before it, first come, first
+served. Rules that a change could break:
 
-- A lease is booked at its end, and may be used for `LEASE` before. So two cancels whose moments are
-  `SPACING` apart leave at least `SPACING - LEASE` apart, which is the window of `Budget`.
-- A lease ends `LEASE` after its delay, counted from before the question. It begins after its delay,
-  counted from the answer. The store read its clock in between, so the process is never earlier and
-  never later than the store has booked, and no two clocks must agree.
-- A moment that is farther ahead than `LEASE` is a place in a queue and no lease: the process comes
-  back for it. So nothing is used later than `2 * LEASE` after the store was asked, and a store that
-  has forgotten everything knows when all that it had granted is over.
+- The booked moment is the end of a lease, which may be used for the `LEASE` seconds before it. So
+  two cancels whose moments are `SPACING` apart leave at least `SPACING - LEASE` apart, which is the
+  window of `Budget`.
+- A lease ends `delay + LEASE` seconds after the process asked, and begins `delay` seconds after the
+  answer came. The store read its clock between question and answer, so the process is never earlier
+  and never later than the store has booked, and no two clocks must agree.
+- A moment that is more than `LEASE` ahead is not a lease, but a place in a queue: the process asks
+  again when its place is due. So nothing is used later than `2 * LEASE` after the store was asked,
+  and a store that has lost its memory knows when everything that it had granted has ended.
 - One question at a time. A lost answer wastes what was booked, and nothing is asked twice.
 """
 
@@ -31,18 +32,19 @@ from .deadlines import MAX, finite_time
 from .rate_limit import MARGIN, WINDOW, Budget, _check_count
 
 LEASE = 0.02
-"""Seconds for which a lease can be used. Our choice: an answer that takes as long is useless, and a
-longer lease costs more of the allowance."""
+"""Seconds for which a lease can be used. Our choice: an answer that takes that long is useless, and
+a longer lease costs more of the allowance."""
 
 SPACING = WINDOW + MARGIN + LEASE
-"""Seconds between the moments of two cancels, N apart, where N is the limit per second."""
+"""Seconds from the moment of a cancel to that of the N-th cancel after it. N is the limit per
+second."""
 
 AHEAD = 0.015
-"""Seconds by which a process comes back for its place before the lease can begin, so that the way to
-the store takes nothing from the lease. Our choice."""
+"""Seconds before the start of its lease at which a process asks again for its place, so that the
+round trip to the store takes nothing from the lease. Our choice."""
 
 SHARE = 8
-"""One question asks for at most this part of the limit per second. Our choice."""
+"""One question asks for at most the limit per second divided by this number. Our choice."""
 
 _RETRY: Final = 0.1
 _LONGEST_RETRY: Final = 1.0
@@ -63,14 +65,14 @@ class Ask:
 
     n: int
     place: str
-    """The place in the store's queue that this question redeems, as the store named it; empty for a
-    new one."""
+    """The place in the store's queue that this question redeems, as the store named it; empty if
+    the question asks for a new place."""
 
 
 @set_module("bitget_proto")
 @attrs.frozen(kw_only=True)
 class Granted:
-    """The budget may spend `n` more until `until`: drain every connection that shares it."""
+    """The budget may spend `n` more until `until`: drain each connection that shares the budget."""
 
     n: int
     until: float
@@ -81,7 +83,7 @@ class Granted:
 class StoreDown:
     """The store grants nothing now. Cancels wait, except for those that the budget itself allows.
 
-    The store is asked again for as long as cancels wait: after 0.1 s, then in intervals that double
+    The store is asked again for as long as cancels wait: after 0.1 s, then at intervals that double
     up to 1 s.
     """
 
@@ -107,12 +109,13 @@ class Lease:
     `wanted` with the sum of their `waiting_for_grant`; then call `poll` until it returns a `Wait`,
     and again at its `until`.
 
-    The store must book moments as docs/scaling.md describes; `bitget_transports` has one on Redis.
-    The times of all calls are on the clock of the budget.
+    The store must book moments as docs/scaling.md describes; `bitget_transports` has such a store
+    on Redis. The times of all calls are on the clock of the budget.
 
-    While the store is down, only the `per_second` of the budget itself may be spent: nothing with
-    `Budget(0)`; otherwise a fixed slice, which is in use all the time. The account's limit is kept
-    if the limit of the store and the slices of all processes add up to no more than it.
+    While the store is down, only the budget's own `per_second` may be spent. With `Budget(0)`, that
+    is nothing. With any other budget, it is a fixed slice, which is also in use while the store is
+    up. The account's limit is kept if the limit of the store and the slices of all processes add up
+    to at most that limit.
 
     A call that raises LocalProtocolError leaves the state unchanged.
 
@@ -153,9 +156,9 @@ class Lease:
         """The question that has no answer yet."""
         self._asked_at = -inf
         self._held = 0
-        """The number that the lease or the place is for; 0 if there is none."""
+        """The number of cancels that the lease or the place is for; 0 if there is none."""
         self._place = ""
-        """The place in the queue; empty for a lease, which can be used from `_begins` to `_ends`."""
+        """The place in the queue; empty for a lease, which is usable from `_begins` to `_ends`."""
         self._begins = self._ends = inf
         self._resumes = -inf
         """When the store may be asked again after a failure."""
@@ -177,9 +180,9 @@ class Lease:
         self._wanted = n
 
     def granted(self, delay: float, place: str, now: float) -> None:
-        """Handle the store's answer: what was asked for may leave `delay` seconds after the store
-        read its clock, and for 20 ms from then on. `place` is the store's name for that. A delay
-        below 0 says that a part of the 20 ms is over.
+        """Handle the store's answer: the cancels that were asked for may leave from `delay` seconds
+        after the store read its clock, for 20 ms. `place` is the store's name for their place in
+        its queue. A delay below 0 means that a part of the 20 ms is over.
 
         Raises: LocalProtocolError if nothing was asked, for a delay that is not a finite number of
         seconds, a place that is empty or not a string, or a time that is not a finite number.
@@ -264,7 +267,7 @@ class Lease:
         return self._ask
 
     def _fail(self, reason: str, tolerated: int) -> None:
-        """Count a failure. From the number `tolerated` on, the store is reported as down.
+        """Count a failure. After `tolerated` failures in a row, report the store as down.
 
         After the first late answer the store is asked again at once: it may be the process that was
         slow.

@@ -49,7 +49,7 @@ class LinkOutputs:
     def collect(self, link: Link, now: float, *, ending: bool) -> Ended | None:
         """Handle the outputs of a link, but not its frames: only `poll` sends these.
 
-        Return `Ended` if the session must end; it is `ending` already or not.
+        Return `Ended` if the session must end. `ending` says whether it is already ending.
         """
         end = None
         while outputs := link.connection._outputs:
@@ -79,7 +79,7 @@ class LinkOutputs:
     def _ready(self, link: Link, now: float, *, ending: bool) -> None:
         """Let the dialled link serve.
 
-        The one before it drains; what was sent on it keeps its deadlines.
+        The previous link drains; the cancels sent on it keep their deadlines.
         """
         before, down_for = self._links.serve(link, now)
         if self._rest is not None:

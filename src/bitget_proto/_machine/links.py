@@ -1,11 +1,11 @@
-"""The links of a session: when one is dialled, which serve, and what the end of one means.
+"""The links of a session: when one is dialled, which serve, and what the end of a link means.
 
 A session has `SessionConfig.links` lanes, one by default. In a lane at most one link serves, which
 means that it sends cancels, and at most one is being dialled. The others drain.
 
 Rules for changes
-- The state changes in `Links.move` only, which looks the new state up in `SESSION_TRANSITIONS`. Each
-  lane has a state; that of the session is the best of them.
+- The state changes in `Links.move` only, which looks the new state up in `SESSION_TRANSITIONS`.
+  Each lane has a state. The state of the session is the best state of its lanes.
 - While no link serves, one link is dialled at a time. So a refused login means the same as with one
   lane.
 - The jitter function is the caller's. `next_dial` calls it, and changes nothing else.
@@ -36,7 +36,7 @@ _DOWN, _DIALLING, _UP, _MOVING = (
 )
 
 _BEST_FIRST = (_UP, _MOVING, _DIALLING, _DOWN)
-"""The states of a lane; that of the session is the first that any lane has."""
+"""The states of a lane. The state of the session is the first of these that any lane has."""
 
 
 @attrs.define(eq=False)
@@ -101,19 +101,19 @@ class Links:
         self.all: dict[int, Link] = {}
         """The links by number."""
         self.state = _DOWN
-        """The state of the session: the best of those of the lanes, or CLOSING or ENDED."""
+        """The state of the session: the best state of its lanes, or CLOSING or ENDED."""
         self.down_since: float | None = None
-        """Since when no link serves; None while one does, and before the first dial."""
+        """Since when no link serves; None while a link serves, and before the first dial."""
         self.stamp_refused = False
         """Whether the timestamp of the last login was refused."""
 
     def move(self, cause: SessionCause, lane: Lane | None = None) -> None:
-        """Look the new state up in the table: that of a lane, or of all. States change nowhere else."""
+        """Set the state of a lane, or of all lanes, from the table. States change nowhere else."""
         if lane is None:
             state = SESSION_TRANSITIONS[self.state][cause]
             for each in self.lanes:
                 each.state = state
-            self.state = state  # the last, because an ended session is not recovered
+            self.state = state  # last, because an ended session is not recovered
             return
         lane.state = SESSION_TRANSITIONS[lane.state][cause]
         states = [each.state for each in self.lanes]
@@ -163,7 +163,8 @@ class Links:
         if lane.state is _DIALLING:
             self.move(SessionStep.LOST, lane)
         for other in self.lanes:
-            # While no link serves, the lanes take turns, and none must dial for another.
+            # While no link serves, one lane dials at a time. The others back off too, so that none
+            # of them dials at once in place of this one.
             if other is lane or (alone and other.state is _DOWN):
                 other.redial.back_off(now)
         return None
@@ -233,7 +234,7 @@ class Links:
         return alone
 
     def no_link_until(self, taken_at: float) -> float:
-        """Return when a cancel that was taken then has waited too long for a link."""
+        """Return when a cancel that was taken at this time has waited too long for a link."""
         since = taken_at if self.down_since is None else max(taken_at, self.down_since)
         return after(since, self._config.no_link_timeout)
 
@@ -270,7 +271,7 @@ class Links:
         return [number for number in (REST, *self.all) if number in busy]
 
     def clear_roles(self) -> None:
-        """Let no link serve or follow. The links stay in `all`."""
+        """Clear the serving link and the successor of each lane. The links stay in `all`."""
         for lane in self.lanes:
             lane.serving = lane.successor = None
 

@@ -1,7 +1,8 @@
 """The look-ups of one product line: which orders are due, and what is asked next.
 
-A few orders that are due are looked up one by one. From five on, pages are cheaper: a round reads
-the open orders and the history, side by side. What it does not show is looked up alone.
+Up to four orders that are due are looked up one by one. From five on, pages are cheaper: a round
+reads the open orders and the history in parallel. An order that rounds repeatedly do not show is
+looked up alone.
 
 An order that the exchange says does not exist is doubted. A pass through the open orders that lacks
 it proves that it is not open. A pass through the history that begins `settle` seconds after that
@@ -9,9 +10,9 @@ proves that it has not ended either, even if REST is behind.
 
 Rules for changes
 - An order without a `Final` is in exactly one of `due`, `ready`, `alone` and `round`, or its own
-  look-up is unanswered. `doubted` is besides.
-- Whatever is asked, `Reconciler` first takes the evidence of a reply; this module then only decides
-  what is asked next.
+  look-up is unanswered. It may be in `doubted` as well.
+- `Reconciler` first takes the evidence of every reply. This module then only decides what is asked
+  next.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from .reconciler_config import ReconcilerConfig
 from .tracked_orders import Tracked
 
 _PAGES_FROM = 5
-"""Orders of a product line that are due from which pages are cheaper. Our choice."""
+"""The number of due orders of a product line from which pages are cheaper. Our choice."""
 
 _FIRST_RETRY, _LAST_RETRY = 1.0, 8.0
 """Seconds to wait after look-ups that showed nothing; they double. Our choice."""
@@ -39,7 +40,7 @@ _PAGE_TRIES = 2
 
 
 def retry_after(tries: int) -> float:
-    """Return how many seconds to wait after so many failures."""
+    """Return how many seconds to wait after `tries` failures in a row."""
     return min(_FIRST_RETRY * 2.0 ** min(tries - 1, 10), _LAST_RETRY)
 
 
@@ -71,7 +72,7 @@ class PageScan:
     """When it may go on, or begin again."""
 
     doubts_from: float = -inf
-    """When it may begin again for doubted orders alone: one pass serves all that came meanwhile."""
+    """When it may begin again for doubted orders alone, so that one pass serves several."""
 
     def start(self, *, for_round: bool) -> None:
         """Begin at the first page."""
@@ -122,17 +123,17 @@ class LookUpLine:
         self._config = config
         self.inst_type = inst_type
         self.due: Deadlines[Tracked] = Deadlines()
-        """Orders that are looked up at a time."""
+        """Orders whose look-up is scheduled, by its time."""
         self.ready: dict[int, Tracked] = {}
-        """Orders that are due."""
+        """Orders that are due: the time of their look-up has come."""
         self.alone: dict[int, Tracked] = {}
-        """Orders that are due, and that pages did not show."""
+        """Orders that are due, and to be looked up one by one because pages did not show them."""
         self.round: dict[int, Tracked] = {}
-        """Orders for which pages are read, and that these have not shown yet."""
+        """Orders for which the round reads pages, and that the pages have not shown yet."""
         self.round_size = 0
-        """How many orders the round had: it reads no more pages than that."""
+        """How many orders the round began with. For these it reads at most as many pages."""
         self.doubted: dict[int, Tracked] = {}
-        """Orders of which the exchange said that they do not exist, and which nothing has shown."""
+        """Orders that do not exist according to the exchange, and that nothing has shown."""
         self.open_orders = PageScan(Evidence.OPEN_ORDERS)
         self.history = PageScan(Evidence.HISTORY)
 
@@ -168,7 +169,7 @@ class LookUpLine:
         """Return the orders to look up one by one now."""
         if self.alone:
             return self.alone
-        # Pages that fail delay no order.
+        # Failing pages must not delay an order.
         failing = self.open_orders.tries or self.history.tries
         reading = self.open_orders.running or self.history.running
         return self.ready if len(self.ready) < _PAGES_FROM or failing or not reading else {}
@@ -182,7 +183,7 @@ class LookUpLine:
         return OrderHistory(self.inst_type, page=subject.page)
 
     def kind(self, subject: Tracked | PageScan) -> type[Question]:
-        """Return the class of that question, which has a rate limit of its own."""
+        """Return the class of the question for this subject. Each class has its own rate limit."""
         if isinstance(subject, Tracked):
             return OneOrder
         return OpenOrders if subject is self.open_orders else OrderHistory
@@ -201,7 +202,7 @@ class LookUpLine:
     # --- what came of it ---
 
     def schedule(self, tracked: Tracked, at: float) -> None:
-        """Look an order up at a time, unless it has its `Final`."""
+        """Schedule the look-up of an order, unless the order has its `Final`."""
         if not tracked.done:
             self.due.set(tracked, at)
 
@@ -218,7 +219,10 @@ class LookUpLine:
             self.retry(tracked, asked_at, now)
 
     def retry(self, tracked: Tracked, asked_at: float, now: float) -> None:
-        """Look an order up again: as soon as it proves something, or else a little later."""
+        """Look an order up again, after a look-up at `asked_at` that proved nothing.
+
+        It is due at `settled_at` if that look-up was earlier, and after a pause if not.
+        """
         tracked.was_asked = True
         if asked_at < tracked.settled_at:
             self.schedule(tracked, max(tracked.settled_at, now))
@@ -253,7 +257,7 @@ class LookUpLine:
         return missing
 
     def page_failed(self, one: PageScan, now: float, *, throttled: bool) -> None:
-        """Handle a page that did not come."""
+        """Handle a look-up of a page that failed."""
         one.waiting = False
         if throttled:
             return
@@ -274,7 +278,7 @@ class LookUpLine:
         return any(each.history_from <= one.begun for each in self.doubted.values())
 
     def _stop(self, one: PageScan, now: float) -> None:
-        """End a pass, and with the second one the round."""
+        """End a pass. If it is the second pass of a round, end the round."""
         of_round = one.for_round
         one.stop()
         one.doubts_from = now + self._config.settle

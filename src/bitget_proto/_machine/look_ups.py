@@ -1,7 +1,8 @@
 """The look-ups of a reconciler: what is asked next, and when the exchange's limits allow it.
 
-"The rate limit of each API interface is calculated independently": one order, open orders and the
-history have a limit each. Futures orders count in a limit of their own as well.
+"The rate limit of each API interface is calculated independently": look-ups of one order, of open
+orders and of the history each have their own limit. Look-ups of futures orders also count against a
+second limit.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _LATE = 256
 
 
 class LookUps:
-    """What is asked, by product line."""
+    """The look-ups of one reconciler, by product line."""
 
     __slots__ = (
         "_all_paces",
@@ -55,7 +56,7 @@ class LookUps:
         """When the last pause ends."""
 
     def add(self, tracked: Tracked, at: float) -> None:
-        """Look an order up at a time."""
+        """Schedule the look-up of an order."""
         self.line_of(tracked).due.set(tracked, at)
 
     def discard(self, tracked: Tracked) -> None:
@@ -63,7 +64,7 @@ class LookUps:
         self.line_of(tracked).discard(tracked)
 
     def look_up_now(self, orders: Iterable[Tracked], now: float) -> None:
-        """Look up at once what only waits for a push."""
+        """Look up at once the orders that only wait for a push."""
         for tracked in orders:
             if not tracked.was_asked and now < tracked.deadline < inf:
                 self.line_of(tracked).schedule(tracked, now)
@@ -77,7 +78,7 @@ class LookUps:
     # --- asking ---
 
     def next(self, now: float) -> PendingLookUp | float:
-        """Return what to ask now, or else the time at which something may be asked.
+        """Return the look-up to ask now, or the earliest time at which one may be asked.
 
         Infinity means that only an input can lead to a look-up.
         """
@@ -129,7 +130,7 @@ class LookUps:
     def answered(self, number: int) -> tuple[PendingLookUp | None, bool]:
         """Return the look-up of a reply, and whether the reply came in time.
 
-        None means that there is none, or that it was answered before.
+        None means that no look-up has this number, or that it was answered before.
         """
         asked = self._unanswered.pop(number, None)
         if asked is not None:
@@ -137,7 +138,7 @@ class LookUps:
         return self._late.pop(number, None), False
 
     def first_unanswered(self) -> PendingLookUp | None:
-        """Return the look-up that was asked first of those without a reply."""
+        """Return the oldest look-up without a reply; None if there is none."""
         return next(iter(self._unanswered.values()), None)
 
     def give_up(self, asked: PendingLookUp, now: float) -> None:
@@ -149,13 +150,13 @@ class LookUps:
         self.failed(asked, now)
 
     def succeeded(self, asked: PendingLookUp) -> None:
-        """Handle a reply that says something."""
+        """Handle a reply that is not a failure."""
         if asked.asked_at >= self._resumes:
             self._throttled = 0
 
     def failed(self, asked: PendingLookUp, now: float, *, throttled: bool = False) -> None:
-        """Ask again later what got no answer; after "too many requests" nothing is asked for long."""
-        # Of those that were asked together, one counts: nothing is asked during a pause.
+        """Schedule a failed look-up again. After "too many requests", pause all look-ups."""
+        # If several look-ups were asked together, only the first failure starts a pause.
         if throttled and asked.asked_at >= self._resumes:
             self._throttled += 1
             self._resumes = now + retry_after(self._throttled)

@@ -53,7 +53,10 @@ def may_refuse_login(error: ErrorReply) -> bool:
 def login_event(
     reply: LoginReply, message: str | bytes, *, sent: bool, awaited: bool
 ) -> Ready | LoginRejected | Unrecognised:
-    """Return the event for an answer to the login, which was `sent` and is still `awaited` or not."""
+    """Return the event for an answer to the login.
+
+    `sent` says whether the login was sent, and `awaited` whether its answer is still awaited.
+    """
     if not awaited or (sent and reply.code is None):
         return unrecognised(message, WhyUnrecognised.UNEXPECTED)
     if not sent:

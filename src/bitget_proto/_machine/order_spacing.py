@@ -1,8 +1,8 @@
 """The minimum interval between two cancels of the same order.
 
-"The same order may be cancelled once a second" (45129). The interval starts when any cancel of the
-order under `Policy.RESEND` is sent. Its end is computed once, and the same float is announced and
-compared. Expired intervals are discarded.
+"The same order may be cancelled once a second" (45129). Once a session has taken a cancel that it
+may send again, every cancel that is sent starts the interval of its order. The end of the interval
+is computed once, and the same float is announced and compared. Expired intervals are discarded.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Gives each cancel of a connection its one outcome: from a reply, a deadline or the end.
 
 A cancel gets its outcome in `Outcomes.settle` only, which also removes it from `InFlight`. The
-exception is `settle_interrupted`, which may be called when any part of a call has been done.
+exception is `settle_interrupted`, which must work wherever a call was interrupted.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Outcomes:
                 self._outputs.append(cancel.unresolved(WhyUnresolved.INTERRUPTED, now))
 
     def id_conflict(self, id: str) -> str | None:
-        """Return why a new cancel cannot have this id; as `InFlight.id_conflict`."""
+        """Return why a new cancel cannot have this id, like `InFlight.id_conflict`."""
         return IN_FLIGHT if id in settled_ids(self._outputs) else self._in_flight.id_conflict(id)
 
     # --- replies ---
@@ -105,7 +105,7 @@ class Outcomes:
         message: str | bytes,
         now: float,
     ) -> None:
-        """Handle the answer to a batch, of whose cancels some may have ended."""
+        """Handle the answer to a batch. Some of its cancels may have ended."""
         if not reply.for_batch:
             self._outputs.append(unrecognised(message, WhyUnrecognised.OTHER_REQUEST))
             return

@@ -23,14 +23,14 @@ class OwnFrames:
         self._subscriptions: list[str] = []
 
     def queue(self) -> deque[str]:
-        """Return the queue for the next frame: that of a serving link, or of the next one."""
+        """Return the queue for the next frame: that of a serving link, or of the next link."""
         for link in self._links.serving:
             if link.connection.state is State.READY:
                 return link.connection._frames.own
         return self._waiting
 
     def subscribe(self, text: str) -> None:
-        """Send a subscription on each link, and on later ones."""
+        """Send a subscription on each link, now and later."""
         if text not in self._subscriptions:
             self._subscriptions.append(text)
         for link in self._links.all.values():
@@ -42,6 +42,6 @@ class OwnFrames:
         connection._frames.subscriptions.extend(self._subscriptions)
 
     def ready(self, connection: Connection) -> None:
-        """Give a connection that begins to serve the frames that wait."""
+        """Give the waiting frames to a connection that begins to serve."""
         connection._frames.own.extend(self._waiting)
         self._waiting.clear()

@@ -1,7 +1,7 @@
 """Rate limits of a connection and of an account.
 
 Rules for changes
-- At most N in any window. (A token bucket of N, refilled at N a second, lets 2 N - 1 through in one
+- At most N in any window. (A token bucket of N, refilled at N a second, allows 2 N - 1 in one
   second.) The window is one second plus a margin, because frames that are sent a second apart may
   arrive closer together.
 - The time at which a place is free again is computed once, and the same float is announced and
@@ -97,13 +97,14 @@ class Budget:
     than 50 ms. A cancel takes its place when its frame is returned by `poll`, and never gives it
     back.
 
-    `batches_per_second` is the number of batches that a unified account may send besides, whatever
-    their size. The exchange does not say how it counts a batch on the WebSocket, so the default,
-    None, is the careful one: each order of a batch counts as one cancel. REST allows 5 batches a
-    second.
+    `batches_per_second` is the number of batches that a unified account may send in addition to
+    single cancels, whatever the size of the batches. The exchange does not say how it counts a
+    batch on the WebSocket, so the default, None, is the careful one: each order of a batch counts
+    as one cancel. REST allows 5 batches a second.
 
     All users of a `Budget` must pass times of the same clock. A `Budget` is not thread-safe: share
-    it within one thread, and `grant` to the `Budget` of each thread or process from a shared store.
+    it within one thread. Give each thread or process a `Budget` of its own, and call `grant` with
+    what a shared store leases to it.
 
     A call that raises LocalProtocolError leaves the state unchanged.
 
@@ -190,10 +191,11 @@ class Budget:
         return room if until <= now else min(room, left)
 
     def debit(self, n: int, now: float, *, batch: bool = False) -> None:
-        """Count `n` sent cancels against the budget; `batch` if one frame or request had them all.
+        """Count `n` sent cancels against the budget.
 
-        Connections do this for their own; call it yourself for cancels sent by other means, such as
-        REST.
+        Pass `batch=True` if one frame or request contained them all. Connections and sessions call
+        this for the cancels that they send; call it yourself for cancels that you send by other
+        means, such as REST.
 
         This always succeeds and may overdraw the budget. Then no cancel is sent until the window
         has passed or, with `per_second=0`, until grants have made up for it.
@@ -257,7 +259,7 @@ class Budget:
     def pause(self, now: float) -> None:
         """Allow no cancel for one second, whatever is granted.
 
-        `Connection` calls this after 30006; call it when REST answers 429.
+        `Connection` calls this after 30006. Call it yourself when REST answers 429 to your request.
         """
         now = finite_time(now, -inf)
         self._pace.pause(now)
@@ -265,11 +267,11 @@ class Budget:
             self._batches.pause(now)
 
     def observe(self, remaining: int, now: float) -> None:
-        """Take over how many cancels the exchange itself says it would take now.
+        """Apply the number of cancels that the exchange itself says it would take now.
 
-        `Connection` calls this for answers that say so (`rateLimit`, unified accounts), less what
-        it has sent and what is not answered. It applies for one second, and only ever tightens the
-        limit.
+        `Connection` calls this for answers that contain the number (`rateLimit`, unified accounts),
+        after it has subtracted its unanswered cancels. The number applies for one second, and only
+        ever tightens the limit.
 
         Raises: LocalProtocolError for a count below 0, or a time that is not a finite number.
         """

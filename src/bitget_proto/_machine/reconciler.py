@@ -1,29 +1,30 @@
 """The state machine that finds out what became of orders. It does no I/O and reads no clock.
 
-`track` takes an outcome. Pushes and the replies to look-ups are evidence. The first that proves
-something settles the order, or else its deadline does. Every order that was tracked gets exactly
-one `Final`.
+`track` takes an outcome. Pushes and the replies to look-ups are evidence. The first proof settles
+the order. If there is no proof in time, the order's deadline settles it. Every order that was
+tracked gets exactly one `Final`.
 
-`TrackedOrders` finds the orders that an update is about, `LookUps` decides what is asked next.
+`TrackedOrders` finds the orders that an update is about, and `LookUps` decides what is asked next.
 
 What is evidence
-- An end state is final, whatever its source: an order that has ended never changes. Otherwise the
-  larger fill counts. So evidence may come in any order, twice, or before `track`. After a reconnect,
-  pushes can be handled before the look-ups are answered.
-- A push that says "open" may be arbitrarily old, so it proves nothing. "Open" in a look-up proves that
-  the order was open `settle` seconds before the request, because REST lags by no more than that.
-- No time of the exchange is compared with the caller's clock.
+- An end state is final, whatever its source: an order that has ended never changes. Of two fills,
+  the larger one counts. So evidence may come in any order, twice, or before `track`. After a
+  reconnect, pushes can be handled before the look-ups are answered.
+- A push that says "open" may be arbitrarily old, so it proves nothing. "Open" in a look-up proves
+  that the order was open `settle` seconds before the request, because REST lags by at most
+  `settle` seconds.
+- Timestamps of the exchange are never compared with the caller's clock.
 
 Rules for changes
 - Only `poll` returns outputs; every other call adds to `_outputs`.
 - An input never raises because of what the exchange said.
 - An order gets its `Final` in `_settle` only. The exception is `_recover`.
 - Deadlines fire in `handle_timeout` only. `poll` compares the rate limits with `now`.
-- A call that makes several changes sets `_in_call` before the first and clears it after the last. If
-  a call finds it set, an exception interrupted the previous call, and `_recover` ends the reconciler.
-  It relies only on `_orders.all` and `_outputs`, so add a `Final` to `_outputs` before you
-  remove its order from `_orders.all`. In `poll`, return at once after you remove an output or clear
-  `_in_call`.
+- A call that makes several changes sets `_in_call` before the first change and clears it after the
+  last. If a call finds `_in_call` set, an exception interrupted the previous call, and `_recover`
+  ends the reconciler. `_recover` relies only on `_orders.all` and `_outputs`, so add a `Final` to
+  `_outputs` before you remove its order from `_orders.all`. In `poll`, return at once after you
+  remove an output or clear `_in_call`.
 """
 
 from __future__ import annotations
@@ -72,22 +73,22 @@ _NO_REPLY = "no reply to a look-up came in time"
 class Reconciler:
     """Finds out what became of orders, from pushes and look-ups.
 
-    An outcome says what became of a request. PageScan it to `track`, and exactly one `Final` says what
-    became of the order. The reconciler stands beside a `Connection` or a `Session` and changes
-    nothing in them.
+    An outcome says what became of a request. Pass it to `track`, and exactly one `Final` says what
+    became of the order. Use a reconciler next to a `Connection` or a `Session`: it changes nothing
+    in them.
 
     Call an input when something has happened: `pushed` for each `OrderUpdate` of a push, `up` and
-    `down` when pushes begin and cease to arrive, `looked_up` or `failed` for each `LookUp`,
-    `handle_timeout` at the time of a `Wait`. After each call, drain `poll`: call it until it returns
-    a `Wait`.
+    `down` when pushes begin and cease to arrive, `looked_up` or `failed` for each `LookUp`, and
+    `handle_timeout` at the time of a `Wait`. After each call, drain `poll`: call it until it
+    returns a `Wait`.
 
     After `up`, it waits `ReconcilerConfig.settle` seconds for a push before it looks an order up.
     Before `up`, and after `down`, it looks an order up at once.
 
-    `now` is the time in seconds on a clock of your choice that does not run backwards. A time earlier
-    than the last one counts as the last one. Every call raises LocalProtocolError if `now` is not a
-    finite number. A call that raises LocalProtocolError, or its subclass ValidationError or NoRoom,
-    leaves the state unchanged.
+    `now` is the time in seconds on a clock of your choice that does not run backwards. A time
+    earlier than the last one counts as the last one. Every call raises LocalProtocolError if `now`
+    is not a finite number. A call that raises LocalProtocolError, or its subclass ValidationError
+    or NoRoom, leaves the state unchanged.
 
     If an exception, such as one raised by a signal handler, interrupts a call that has begun to
     change the state, the next call ends the reconciler: each order without a `Final` is `Unknown`
@@ -179,19 +180,19 @@ class Reconciler:
         return tracked.number
 
     def close(self, now: float) -> None:
-        """End the reconciler: each order without a `Final` is `Unknown` (CLOSED). Then drain `poll`.
+        """End the reconciler: orders without a `Final` are `Unknown` (CLOSED). Then drain `poll`.
 
-        Inputs are ignored from then on, and so is a second `close`.
+        After that, inputs and a second `close` are ignored.
         """
         self._input(now, self._close)
 
     # --- inputs: what has happened ---
 
     def pushed(self, update: OrderUpdate, now: float) -> None:
-        """Handle what a push says of an order, tracked or not. Then drain `poll`.
+        """Handle what a push says about an order, tracked or not. Then drain `poll`.
 
-        PageScan every update, in any order, also those from before `track`: the end states of the last
-        4,096 orders are kept.
+        Pass every update, in any order, including updates from before `track`: the end states of
+        the last 4,096 orders are kept.
 
         Raises: ValidationError if `update` is not an `OrderUpdate`.
         """
@@ -248,7 +249,7 @@ class Reconciler:
     # --- outputs ---
 
     def poll(self, now: float) -> ReconcilerOutput:
-        """Return the next output: a `Final`, a look-up to ask, or a `Wait`.
+        """Return the next output: a `Final`, a `LookUp` or a `Wait`.
 
         Call it after every input and command, until it returns a `Wait`.
         """

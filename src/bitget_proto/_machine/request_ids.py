@@ -1,7 +1,7 @@
 """Creates request ids and refuses ids that would make answers ambiguous.
 
-Answers are matched by id alone. Two requests that can still be answered must not share an id: open
-or remembered cancels, and the caller's own frames on the same socket.
+Answers are matched by id alone. Two requests that can still be answered must not share an id. These
+are the open or remembered cancels, and the caller's own frames on the same socket.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class RequestIds:
     def check(self, value: object, taken: Taken) -> str:
         """Return the caller's id for a cancel, if it may be used.
 
-        Raises: ValidationError otherwise.
+        Raises: ValidationError if it may not be used.
         """
         id = check_request_id(value)
         why = "was used for a frame of your own" if id in self._own else taken(id)

@@ -1,17 +1,18 @@
-"""The cancels of a session that go by REST: which may, which are out, and what an answer means.
+"""The cancels that a session sends by REST: which may be sent, and what an answer means.
 
-Only with `SessionConfig.rest_after`. A cancel that no link has taken for that long goes by REST,
-unless a serving link can send it now. It spends from the same `Budget`: "Rate limit will be shared
-with Rest API" (Cancel Order Channel).
+A session does this only with `SessionConfig.rest_after`. A cancel that no link has taken for that
+long is sent by REST, unless a serving link can send it now. The links and REST spend from the same
+`Budget`: "Rate limit will be shared with Rest API" (Cancel Order Channel).
 
 Rules for changes
-- A request counts as sent from when `poll` returns it. Only 429 and `unsent` take that back. The
-  cancel is then queued again.
-- No answer, one that cannot be read, and 5xx prove nothing: the attempt is UNSURE.
-- A cancel that is out is not in the queue, so no link gets it. It comes back only with the answer.
-- After a refused login nothing goes by REST until a login is accepted: the exchange would refuse
-  the same key or the same timestamp. "System busy" and "try again later" are no refusals: they come
-  in a maintenance of the WebSocket.
+- A request counts as sent once `poll` has returned it. Only 429 and `unsent` undo this: the cancel
+  is then queued again.
+- A request that failed, an answer that cannot be read, and 5xx prove nothing: the attempt is
+  UNSURE. An attempt without an answer by its deadline is TIMEOUT, or CLOSED in a closing session.
+- While a request is unanswered, its cancel is not in the queue, so no link gets it.
+- After a refused login, nothing is sent by REST until a login is accepted: the exchange would
+  refuse the same key or the same timestamp. "System busy" and "try again later" do not count as
+  refusals: the exchange sends them during maintenance of the WebSocket.
 """
 
 from __future__ import annotations
@@ -72,9 +73,9 @@ class RestAttempts:
         self._resumes = -inf
         """When the pause after a request that was not taken ends."""
         self.out: dict[int, OpenCancel] = {}
-        """The attempts whose request has no answer yet, by its number."""
+        """The attempts whose request has no answer yet, by the number of the request."""
         self.refused = False
-        """Whether a login was refused since the last one that was accepted, or a signature."""
+        """Whether a login or a REST signature was refused since a login was last accepted."""
         self.closes_at = inf
         """When a closing session stops waiting for answers."""
 
@@ -102,7 +103,7 @@ class RestAttempts:
         first, allowed_at = queue.next_by_rest(now)
         allowed_at = max(allowed_at, self._resumes)
         if serving and all(link.number in busy for link in serving):
-            # A write that takes long is a stall. Others end in a moment.
+            # A write that takes long is a stall. Other writes end in a moment.
             allowed_at = max(
                 allowed_at, max(link.wrote_at for link in serving) + self._stalled_after
             )
@@ -134,7 +135,7 @@ class RestAttempts:
         )
 
     def waiting_for_grant(self, queue: SessionQueue, budget: Budget, now: float) -> int:
-        """Return how many cancels a grant to the budget would let go by REST."""
+        """Return how many cancels could be sent by REST if the budget were granted more."""
         if self.refused or not budget.needs_grant(now):
             return 0
         return sum(cancel.rest_at <= now for cancel in queue.waiting)
@@ -163,7 +164,7 @@ class RestAttempts:
     ) -> Outcome | LateReply | None:
         """Return the outcome of an attempt that was answered, or a late reply.
 
-        None means that it was answered before, or too long ago.
+        None means that it was answered before, or that its deadline expired too long ago.
         """
         late = self._late.pop(number, None)
         attempt = late or self._end(number)
@@ -188,7 +189,7 @@ class RestAttempts:
         return attempt.answered(reply, now)
 
     def failed(self, number: int, reason: str, now: float, *, unsent: bool) -> Outcome | None:
-        """Return the outcome of an attempt that got no answer; None as `replied`."""
+        """Return the outcome of an attempt that got no answer; None if it has already ended."""
         self._late.pop(number, None)
         attempt = self._end(number)
         if attempt is None:
@@ -199,7 +200,7 @@ class RestAttempts:
         return attempt.unresolved(WhyUnresolved.UNSURE, now, hint=hint)
 
     def _not_taken(self, attempt: OpenCancel, now: float) -> Outcome:
-        """Return the outcome of an attempt that is no attempt: the cancel is queued again."""
+        """Return the outcome of an attempt that does not count: the cancel is queued again."""
         self._resumes = now + PAUSE
         attempt.sent_at = inf
         return attempt.unresolved(WhyUnresolved.CLOSED, now)
@@ -222,9 +223,9 @@ class RestAttempts:
         return until, None if until == inf else Timer.REQUEST
 
     def expired(self, now: float) -> tuple[str, WhyUnresolved] | None:
-        """Give up one attempt whose deadline has expired; return its cancel and the reason, or None.
+        """Give up one attempt whose deadline has expired. Return the cancel's id and the reason.
 
-        Its answer is late from now on.
+        Return None if there is no such attempt. A later answer is a late reply.
         """
         attempt, why = self._deadlines.first(), WhyUnresolved.TIMEOUT
         if attempt is None or attempt.deadline > now:

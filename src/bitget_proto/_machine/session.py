@@ -1,16 +1,17 @@
 """The state machine of a session, which reconnects. It does no I/O and reads no clock.
 
 A session asks for WebSockets and creates a `Connection`, called a link, for each. `Links` holds
-them in lanes: one lane, unless `SessionConfig.links` says more. A lane has at most one serving link,
-which sends cancels, at most one successor, which is dialled or logs in, and older links, which drain.
-Every cancel that was taken gets exactly one outcome, which states only what is known of all its
-attempts.
+them in lanes: one lane, unless `SessionConfig.links` says more. A lane has at most one serving
+link, which sends cancels, at most one successor, which is dialled or logs in, and older links,
+which drain. Every cancel that was taken gets exactly one outcome, which states only what is known
+of all its attempts.
 
 `cancel` puts a cancel into `SessionQueue`: into `open`, the cancels without an outcome, and into
-`waiting`, those that no link holds. `CancelSender` passes it to a serving link when that can send
-it, with the same id and what is left of its time. `LinkOutputs` handles what the links output: the
-link's outcome for a cancel is final, or puts it back into `waiting`. `SessionOutcomes` gives each
-cancel its outcome. `SessionCloser` ends the session. `OwnFrames` holds the caller's own frames.
+`waiting`, those that no link holds. `CancelSender` passes it to a serving link once the link can
+send it, with the same id and the rest of its time. `LinkOutputs` handles what the links output: the
+link's outcome for a cancel is final, or puts the cancel back into `waiting`. `SessionOutcomes`
+gives each cancel its outcome. `SessionCloser` ends the session. `OwnFrames` holds the caller's own
+frames.
 
 Rules for changes
 - `CancelSender` decides which link gets a cancel, `Links` which link is dialled and which serves,
@@ -87,20 +88,21 @@ class Session:
     """The client side of a sequence of WebSocket connections: it reconnects.
 
     Two connections overlap while one replaces the other. With `SessionConfig.links`, several are
-    open at once. A session asks for a WebSocket when it needs one, and keeps its cancels when a connection is
-    lost. Each connection is a link, identified by the number in its `Dial`. Drain `poll` first: it
-    returns a `Dial`. After each call, drain it again: call it until it returns a `Wait`.
+    open at once. A session asks for a WebSocket when it needs one, and keeps its cancels when a
+    connection is lost. Each connection is a link, identified by the number in its `Dial`. Drain
+    `poll` first: it returns a `Dial`. After each call, drain `poll` again: call it until it returns
+    a `Wait`.
 
     `config` holds the limits. `codec` and `budget` are shared by all links. The default budget
     has the rate of one link. Without it, two links would send at twice that rate while one replaces
     the other; `Budget(None)` sets no limit. `jitter` is a function that returns a number from 0 to
     1, such as `random.random`. It spreads the dials of many clients.
 
-    `now` is the time in seconds on a clock of your choice that does not run backwards. A time earlier
-    than the last one counts as the last one. Every call raises LocalProtocolError if `now` is not a
-    finite number or `link` is not the number of a link that was dialled. If `jitter` raises an
-    `Exception` or returns something other than such a number, `poll` returns a `CallerError`, and this
-    backoff has no jitter.
+    `now` is the time in seconds on a clock of your choice that does not run backwards. A time
+    earlier than the last one counts as the last one. Every call raises LocalProtocolError if `now`
+    is not a finite number or `link` is not the number of a link that was dialled. If `jitter`
+    raises an `Exception` or returns something other than such a number, `poll` returns a
+    `CallerError`, and this backoff has no jitter.
 
     A call that raises LocalProtocolError, or its subclass ValidationError or NoRoom, leaves the
     state unchanged.
@@ -108,8 +110,9 @@ class Session:
     If an exception, such as one raised by a signal handler, interrupts a call that has begun to
     change the state, the next call ends the session: `poll` returns the remaining outputs, then an
     outcome for each cancel that has none (INTERRUPTED), a `LinkHangup` and a `LinkClosed` for each
-    link, and `Ended`. If it interrupts the call before that, nothing has changed. You cannot tell
-    which, so repeat an interrupted input: either it is handled normally, or it ends the session.
+    link, and `Ended`. If the exception comes before the first change, nothing has changed. You
+    cannot tell the two cases apart, so repeat an interrupted input: either it is handled normally,
+    or it ends the session.
 
     A session is not thread-safe: call it from one thread, and pass work from other threads through
     a queue.
@@ -165,7 +168,7 @@ class Session:
         self._sender = CancelSender(self._cancels, self._links)
         self._outcomes = SessionOutcomes(self._cancels, self._links, outputs)
         self._rest: RestAttempts | None = None
-        """The cancels that go by REST; None without `SessionConfig.rest_after`."""
+        """The cancels that are sent by REST; None without `SessionConfig.rest_after`."""
         if self._config.rest_after is not None:
             # The import takes milliseconds, and most sessions do not need it.
             from .rest_attempts import RestAttempts
@@ -203,7 +206,7 @@ class Session:
 
     @property
     def waiting_for_grant(self) -> int:
-        """The number of cancels, as of the last call, that could be sent if the budget allowed more.
+        """The number of cancels that could be sent if the budget allowed more, as of the last call.
 
         Pass it to `Lease.wanted` after each drain, so that the lease asks for a larger grant.
         """
@@ -274,10 +277,10 @@ class Session:
     ) -> None:
         """Handle the end of a link's transport, or a failed dial. Then drain `poll`.
 
-        `reason` is text for people. `unsent` has the ids of cancels whose frames
-        `poll` returned for this link, and of which certainly no byte was sent. Leave out an id if
-        you are not sure. `retry_after` is the number of seconds of the exchange's `Retry-After`
-        (HTTP 429). No link is dialled for that time, or for 300 s if it is longer.
+        `reason` is text for people. `unsent` has the ids of cancels whose frames `poll` returned
+        for this link, if you are certain that not one byte of the frame was sent. Leave out an id
+        if you are not sure. `retry_after` is the number of seconds of the exchange's `Retry-After`
+        (HTTP 429). No link is dialled for that time, but for at most 300 s.
 
         Raises: ValidationError if `unsent` is not an iterable of strings, or `retry_after` is not a
         number of seconds from 0 up.
@@ -301,8 +304,8 @@ class Session:
         """Handle the answer to the `RestCancel` with this number. Then drain `poll`.
 
         `reply` is the HTTP status and the whole body. After 429 ("Too Many Requests") the cancel is
-        queued again, and nothing is sent for a second. An answer that came too late for the outcome
-        is a `LateReply`. A second answer is ignored.
+        queued again, and no cancel is sent for a second. An answer that comes after the outcome is
+        a `LateReply`. A second answer is ignored.
 
         Raises: ValidationError if `reply` is not a status and a body, or `number` not a whole
         number; LocalProtocolError if `poll` has returned no `RestCancel` with this number.
@@ -317,10 +320,10 @@ class Session:
     def rest_failed(self, number: int, reason: str, now: float, *, unsent: bool = False) -> None:
         """Report that the `RestCancel` with this number got no answer. Then drain `poll`.
 
-        With `unsent`, you are certain that not one byte of the request was sent, as when no
-        connection could be opened: the cancel is queued again. Otherwise it is
-        `Unresolved(sent=True)` with UNSURE, under either policy, and its `hint` contains `reason`,
-        a text for people.
+        Pass `unsent=True` only if you are certain that not one byte of the request was sent, for
+        example because no connection could be opened: the cancel is queued again. Without `unsent`,
+        the cancel ends `Unresolved(sent=True)` with UNSURE, under either policy, and its `hint`
+        contains `reason`, a text for people.
 
         Raises: the same as `rest_replied`; ValidationError if `unsent` is not True or False.
         """
@@ -420,7 +423,7 @@ class Session:
         """Withdraw a cancel, which ends `Unresolved(sent=False)`. Then drain `poll`.
 
         The reason in the outcome is WITHDRAWN. Return False, and change nothing, if the cancel was
-        already sent on any link or no cancel with this id is open.
+        already sent, on a link or by REST, or if no cancel with this id is open.
         """
         now = self._begin(now)
         waiting = self._cancels.waiting.get(id) if isinstance(id, str) else None
@@ -474,8 +477,8 @@ class Session:
         continues to dial for what is queued, and `SessionConfig.no_link_timeout` applies while no
         link is up.
 
-        The session ends at once if nothing is open, or if `close` is called again. After the end a
-        call does nothing.
+        The session ends at once if nothing is left to send or to be answered, or if `close` is
+        called again. After the end, the call does nothing.
 
         Raises: ValidationError for another value of `queued`, or a `within` that is not a number of
         seconds above 0.
@@ -489,12 +492,12 @@ class Session:
     # --- outputs ---
 
     def poll(self, now: float, busy: Container[int] = ()) -> SessionOutput:
-        """Return the next output: a `Dial`, a frame or hangup for a link, a `RestCancel`, an event or
-        a `Wait`.
+        """Return the next output: a `Dial`, a frame or hangup for a link, a `RestCancel`, an event
+        or a `Wait`.
 
         Call it after every input and command, until it returns a `Wait`. `busy` contains the links
-        on which a write is in progress: `poll` returns no `LinkTransmit` for these. 0 in `busy` stands
-        for REST: `poll` returns no `RestCancel` then.
+        on which a write is in progress: `poll` returns no `LinkTransmit` for these links. The
+        number 0 stands for REST: if `busy` contains it, `poll` returns no `RestCancel`.
 
         Raises: ValidationError if `busy` is not a container of link numbers.
         """

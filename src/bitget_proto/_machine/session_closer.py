@@ -1,7 +1,7 @@
-"""Ends a session: what waits is settled, each link closes, and `Ended` is the last event.
+"""Ends a session: waiting cancels are settled, each link closes, and `Ended` is the last event.
 
-`connection` has the rules for interruptions. `interrupted` may be called when any part of a call has
-been done, and again if it is interrupted itself.
+`connection` has the rules for interruptions. `interrupted` must work wherever a call was
+interrupted, and again if it is interrupted itself.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ASKED = Ended(why=WhyEnded.ASKED, detail="", code=None)
 
 
 class SessionCloser:
-    """How far the end of one session is."""
+    """Ends one session, step by step."""
 
     __slots__ = (
         "_cancels",
@@ -67,7 +67,7 @@ class SessionCloser:
         self.close_at = inf
         """The deadline that `close(queued="send")` set for sending what is still queued."""
         self.pending: Ended | None = None
-        """The last event, which is added when every link has ended; None if not ending."""
+        """The last event, added when every link has ended; None if the session is not ending."""
 
     def close(self, queued: Queued, within: float | None, now: float) -> None:
         """Handle `Session.close`."""
@@ -97,7 +97,7 @@ class SessionCloser:
             self._finish_if_over()
 
     def rest_ended(self, result: Outcome | LateReply | None, now: float) -> None:
-        """Handle what became of a REST request, which may be the last thing that was open."""
+        """Handle the end of a REST request. The session may have waited only for this."""
         if isinstance(result, LateReply):
             self._outputs.append(result)
         elif result is not None:
@@ -118,7 +118,10 @@ class SessionCloser:
         self.end_if_done(now)
 
     def end_if_done(self, now: float) -> None:
-        """End a closing session if no cancel is open; each link first sends its own frames."""
+        """End a closing session if no cancel is open.
+
+        If time is left, each link first sends the caller's frames that it has queued.
+        """
         if self.closing and self.pending is None and not self._cancels:
             left = self.close_at - now
             self._begin(_ASKED, now, "send" if left > 0 else "drop", left if left > 0 else None)
@@ -126,7 +129,10 @@ class SessionCloser:
     def _begin(
         self, ended: Ended, now: float, queued: Queued = "drop", within: float | None = None
     ) -> None:
-        """Settle what waits and close each link. The session ends with the last of them."""
+        """Settle the waiting cancels and close each link.
+
+        The session ends when no link and no REST request is left.
+        """
         self.pending = ended
         self._links.clear_roles()
         self._outcomes.settle_waiting(now)
@@ -146,7 +152,7 @@ class SessionCloser:
             self._links.move(SessionStep.CLOSING)
 
     def _finish_if_over(self) -> bool:
-        """End a session that is ending if no link is left and no REST request is out.
+        """End a session that is ending if no link and no unanswered REST request is left.
 
         Return whether this has ended it.
         """
@@ -189,8 +195,8 @@ class SessionCloser:
         self._links.move(WhyEnded.INTERRUPTED)
 
     def _is_final(self, output: SessionOutput) -> bool:
-        """Return whether `interrupted` adds its own of this output: `Ended`, or the hangup or close
-        of a link that is still open.
+        """Return whether `interrupted` replaces this output: `Ended`, or the hangup or close of a
+        link that is still open.
         """
         return isinstance(output, Ended) or (
             isinstance(output, LinkHangup | LinkClosed) and output.link in self._links.all

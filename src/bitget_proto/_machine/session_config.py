@@ -1,7 +1,7 @@
 """The limits of a session.
 
-A default is the exchange's number if it gives one, as its docstring says. "Our choice" marks the
-other defaults. Values are validated on creation.
+If the exchange gives a number for a limit, that number is the default, and the docstring says so.
+All other defaults are our choice. Values are validated on creation.
 """
 
 from typing import Any
@@ -31,7 +31,7 @@ class Policy(DescribedEnum):
 def check_policy(value: object) -> Policy:
     """Return `value` if it is a `Policy`.
 
-    Raises: ValidationError otherwise.
+    Raises: ValidationError for anything else.
     """
     if isinstance(value, Policy):
         return value
@@ -67,7 +67,7 @@ def _seconds(_: object, attribute: "attrs.Attribute[Any]", value: object) -> Non
 class SessionConfig:
     """The limits of a `Session`, in seconds and counts. None switches a limit off.
 
-    Raises: ValidationError that names the limit, what came and what is allowed.
+    Raises: ValidationError that names the limit, the value given and what is allowed.
     """
 
     link: Config = attrs.field(factory=Config, validator=_link)
@@ -80,24 +80,25 @@ class SessionConfig:
     second needs 6, and a `Budget(60)`. Each cancel is sent on the link that can send it first."""
 
     policy: Policy = attrs.field(default=Policy.REPORT, validator=_policy)
-    """The policy of cancels for which `Session.cancel` gets none."""
+    """The policy of cancels for which you pass none."""
 
     client_oids_unique: bool = attrs.field(default=False, validator=check_flag)
-    """Whether you never use a `client_oid` for a second order. A cancel without an `order_id` is
-    only sent again if this is true; otherwise it might cancel a different order."""
+    """Whether you never use a `client_oid` for a second order. If this is false, a cancel without
+    an `order_id` is never sent twice: it might cancel a different order."""
 
     no_link_timeout: float | None = attrs.field(default=10.0, validator=check_seconds)
     """Seconds that a cancel waits without a link, from `cancel` or a later `Down`. Our choice."""
 
     rest_after: float | None = attrs.field(default=None, validator=check_seconds)
-    """Seconds after which a cancel that no link has taken goes by REST, from `cancel` or from its
-    return to the queue. None, the default, never uses REST. It must be less than `no_link_timeout`.
-    With 2 s, a link that is lost has time to come back. docs/session.md has the rules."""
+    """Seconds, from `cancel` or from the cancel's return to the queue, after which a cancel that no
+    link has taken is sent by REST. None, the default, never uses REST. It must be less than
+    `no_link_timeout`. With 2 s, a lost link has time to come back. docs/session.md has the
+    rules."""
 
     resend_interval: float | None = attrs.field(default=1.0, validator=check_seconds)
-    """Seconds between two cancels of the same order under `Policy.RESEND`, when the session sends
-    the second one by itself. The exchange's reason is 45129: "The same order may be cancelled once
-    a second"."""
+    """Seconds that the session waits after a cancel of an order before it sends a cancel of the
+    same order again under `Policy.RESEND`. The exchange's reason is 45129: "The same order may be
+    cancelled once a second"."""
 
     dial_timeout: float | None = attrs.field(default=20.0, validator=check_seconds)
     """Seconds from `Dial` to `opened` or `lost`, after which the dial is given up. Our choice, and
@@ -120,7 +121,8 @@ class SessionConfig:
     exchange that accepts each login and drops each link must not be dialled without a backoff."""
 
     lifetime: float | None = attrs.field(default=86400.0, validator=check_seconds)
-    """Seconds after which the exchange cuts every link: 24 hours; announced in 2024, still seen."""
+    """Seconds after which the exchange cuts every link: 24 hours. The exchange announced this in
+    2024, and it is still observed."""
 
     rotate_before: float = attrs.field(default=600.0, validator=_seconds)
     """Seconds before `lifetime` at which the successor is dialled. Our choice."""

@@ -2,8 +2,8 @@
 
 A link is identified by a whole number, counted from 1 in the order of dialling; no number is used
 twice. Outcomes, `LateReply`, `LoginRejected`, `ExchangeError`, `GoingAway`, `Unrecognised`,
-`CallerError` and `Wait` are the classes of a connection. The unions at the end are closed: mypy and pyright report a
-`match` that misses a member.
+`CallerError` and `Wait` are the classes of a connection. The unions at the end are closed: mypy and
+pyright report a `match` that misses a member.
 """
 
 from typing import TypeAlias
@@ -43,9 +43,9 @@ class Dial:
 
     link: int
     stamp_refused: bool = False
-    """Whether the exchange has refused the timestamp of the last login (30013, 30014): get its time
-    (REST, `GET /api/v2/public/time`) and sign with that. If the corrected timestamp is refused too,
-    and no login was ever accepted, the session ends."""
+    """Whether the exchange has refused the timestamp of the last login (30013, 30014): get the
+    exchange's time (REST, `GET /api/v2/public/time`) and sign with it. If the corrected timestamp
+    is refused too, and no login was ever accepted, the session ends."""
 
 
 @set_module("bitget_proto")
@@ -73,8 +73,8 @@ class LinkHangup(Hangup):
 class RestCancel:
     """Send this request to the exchange's REST API, signed with `sign_request`.
 
-    Then call `Session.rest_replied` with this number, or `Session.rest_failed`. A session returns it
-    only with `SessionConfig.rest_after`.
+    Then call `Session.rest_replied` with this number, or `Session.rest_failed`. A session returns
+    it only with `SessionConfig.rest_after`.
     """
 
     number: int
@@ -94,13 +94,13 @@ class RestCancel:
 class Up:
     """A link is up: cancels are sent on it from now on.
 
-    Your subscriptions ended with the previous link: subscribe again with `Session.send`. Without a
-    preceding `Down`, this link has taken over from another without an interruption.
+    Your subscriptions ended with the previous link: subscribe again with `Session.send`. If another
+    link was already up, cancels were not interrupted, and `down_for` is 0.
     """
 
     link: int
     down_for: float
-    """Seconds since `Down`, or since the first dial; 0 when the link took over from another."""
+    """Seconds since `Down`, or since the first dial; 0 if another link was already up."""
 
 
 @set_module("bitget_proto")
@@ -127,7 +127,7 @@ class LinkClosed:
 
     link: int
     why: WhyClosed
-    """Also LOST for a dial that failed or was given up."""
+    """LOST also stands for a dial that failed or was given up."""
 
     detail: str
     """Text for people: the reason that the driver passed to `lost`, or the exchange's message."""
@@ -140,7 +140,8 @@ class Ended:
 
     why: WhyEnded
     detail: str
-    """The exchange's message for people; with ASKED, the text of the driver, or an empty string."""
+    """Text for people: the exchange's message with REFUSED and STAMP_REFUSED; empty with ASKED.
+    With INTERRUPTED, a driver may give its reason."""
 
     code: str | None
     """The exchange's code for the refusal of the last login; None if no login was refused, or if

@@ -1,8 +1,8 @@
 """Gives each cancel of a session its one outcome: from its attempts, its deadlines or the end.
 
 A cancel gets its outcome in `SessionOutcomes.settle` only, which also removes it from
-`SessionQueue`. The exception is `settle_interrupted`, which may be called when any part of a call
-has been done. `cancel_attempts` decides what the outcome of an attempt means for the cancel.
+`SessionQueue`. The exception is `settle_interrupted`, which must work wherever a call was
+interrupted. `cancel_attempts` decides what the outcome of an attempt means for the cancel.
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ class SessionOutcomes:
         self._cancels.remove(cancel)
 
     def link_attempt(self, attempt: Outcome, now: float, *, ending: bool) -> None:
-        """Handle the outcome that a link reports for a cancel, in a session that is `ending` or not."""
+        """Handle the outcome that a link reports for a cancel.
+
+        `ending` says whether the session is ending.
+        """
         self.answered = (
             self.answered
             or not isinstance(attempt, Unresolved)
@@ -49,7 +52,7 @@ class SessionOutcomes:
         self.attempt(attempt, now, ending=ending)
 
     def attempt(self, attempt: Outcome, now: float, *, ending: bool) -> None:
-        """Handle the outcome of an attempt: it is the cancel's, or the cancel is queued again."""
+        """Handle the outcome of an attempt: settle the cancel, or queue it again."""
         cancel = self._cancels.open[attempt.id]
         outcome = cancel.outcome_of(attempt, ending=ending)
         if outcome is None:
@@ -100,11 +103,11 @@ class SessionOutcomes:
     # --- ids ---
 
     def id_conflict(self, id: str) -> str | None:
-        """Return why a new cancel cannot have this id, as text for an error message; or None."""
+        """Return why a new cancel cannot have this id, as text for an error; None if it can."""
         return IN_FLIGHT if id in settled_ids(self._outputs) else self.open_conflict(id)
 
     def open_conflict(self, id: str) -> str | None:
-        """Return why no frame of the caller's own can have this id; or None."""
+        """Return why no frame of the caller's own can have this id; None if one can."""
         if id in self._cancels.open:
             return IN_FLIGHT
         for link in self._links.all.values():

@@ -1,6 +1,6 @@
 """The cancels of a session that have no outcome yet.
 
-Decides which of those that no link holds is sent next.
+The queue also decides which cancel is sent next, of those that no link holds.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class SessionQueue:
         self._rest_after = config.rest_after
         self._taken = 0
         self._deadlines: Deadlines[Cancel] = Deadlines()
-        """The deadlines of those in `waiting` that do not expire in their order there."""
+        """The deadlines of the cancels in `waiting` that may expire out of order."""
         self._spacing = Spacing(config.resend_interval)
         self._resends = False
         """Whether any cancel may be sent again; if not, the spacing is not needed."""
@@ -81,7 +81,7 @@ class SessionQueue:
         self._wait(cancel, now)
 
     def mark_sent(self, cancel: Cancel, now: float) -> None:
-        """Remove a cancel from `waiting`: a link has sent it and holds it now, or REST has."""
+        """Remove a cancel from `waiting`: it was sent, on a link that now holds it or by REST."""
         self._stop_waiting(cancel)
         if self._resends:
             self._spacing.handed_out(cancel.order, now)
@@ -98,20 +98,20 @@ class SessionQueue:
         self._deadlines.clear()
 
     def next(self, now: float) -> tuple[Cancel | None, float]:
-        """Return the cancel to send now and `now`; or None, and when one may be sent."""
+        """Return the cancel to send now, or None, and the time from which one may be sent."""
         first = self.waiting.first(now)
         if first is not None and first.sent_at is None:
             return first, now
         return self.waiting.first_open(now, self.spaced_until)
 
     def next_by_rest(self, now: float) -> tuple[Cancel | None, float]:
-        """Return the cancel to send by REST now and a time up to now; or None, and when one may be."""
+        """Return the cancel to send by REST now, or None, and the time from which one may be."""
         return self.waiting.first_open(now, self._rest_opens)
 
     def first_without_link(self) -> list[Cancel]:
         """Return waiting cancels, among them the one whose time without a link ends first."""
         first = self.waiting.heads()
-        # What comes back from REST does so in any order.
+        # Cancels come back from REST in any order.
         return first if self._rest_after is None else first + self.waiting.returned()
 
     def in_order(self) -> list[Cancel]:

@@ -1,6 +1,6 @@
 """The states of a session and the table of its transitions.
 
-`Session._move` looks up every change of state in this table, so a transition that is not in the
+`Links.move` looks up every change of state in this table, so a transition that is not in the
 table cannot happen.
 """
 

@@ -1,9 +1,9 @@
 """The orders of a reconciler that have no `Final`, and how an update of the exchange finds them.
 
 Rules for changes
-- An `order_id` names one order for ever. A `client_oid` names an order only if the caller says that
-  its ids are never reused, and only until the `order_id` is known.
-- The end states of the last orders are kept, whether tracked or not: a push may come before `track`.
+- An `order_id` always names the same order. A `client_oid` names an order only if the caller says
+  that its ids are never reused, and only until the `order_id` is known.
+- The end states of the last orders are kept, tracked or not: a push may come before `track`.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Tracked:
 
     # How it is looked up.
     deadline: float = inf
-    """When it is to be looked up; infinity if it is not waiting for a time."""
+    """When it is to be looked up; infinity if no look-up is scheduled."""
 
     turn: int = 0
     was_asked: bool = False
@@ -67,8 +67,9 @@ class Tracked:
     """The number of look-ups that showed nothing."""
 
     history_from: float = inf
-    """From when a pass through the history proves that it is not there: it ends at last so long
-    after a pass through the open orders has not shown it. Infinity before such a pass."""
+    """A pass through the history that begins at this time or later, and does not show the order,
+    proves that it does not exist. The time is `settle` seconds after the end of a pass through the
+    open orders that did not show it; infinity before such a pass."""
 
     def learn(self, update: OrderUpdate, evidence: Evidence) -> None:
         """Keep the ids, the largest fill, and the average price that belongs to it."""
@@ -118,7 +119,7 @@ class TrackedOrders:
         self._ends: OrderedDict[str, tuple[OrderUpdate, Evidence]] = OrderedDict()
         """The last end states by `order_id`, the oldest first."""
         self._end_ids: dict[str, str] = {}
-        """The `order_id` of each by `client_oid`, if those are never reused."""
+        """The `order_id` of each end state by `client_oid`, if client ids are never reused."""
 
     def clear(self) -> None:
         """Forget everything."""
@@ -129,11 +130,11 @@ class TrackedOrders:
         self._end_ids.clear()
 
     def is_named(self, order: CancelOrder) -> bool:
-        """Return whether its ids name one order."""
+        """Return whether the ids name exactly one order."""
         return order.order_id is not None or self._unique
 
     def add(self, tracked: Tracked) -> None:
-        """Add an order whose ids name one order."""
+        """Add an order. If its ids do not name exactly one order, settle it at once."""
         self.all[tracked.number] = tracked
         self._index(tracked)
 
