@@ -143,7 +143,7 @@ class SubscribeReply:
     """An answer to a subscription of the order channel (`event` is "subscribe" or "error")."""
 
     inst_type: InstType | None
-    """The product line; None on unified accounts, where one subscription is for all."""
+    """The product line; None on unified accounts, where one subscription covers all."""
 
     accepted: bool
     code: str | None
