@@ -48,7 +48,7 @@ class Difference:
     """The line of the trace."""
 
     came: str
-    """The line that the replay would have written."""
+    """The line that the replay wrote."""
 
     def __str__(self) -> str:
         recorded, came = _parts(self.recorded), _parts(self.came)
@@ -140,7 +140,7 @@ class _Player:
 
 
 class _ReplayedBudget(Budget):
-    """A budget that gives the recorded answers where others changed them."""
+    """A budget that gives the recorded answer where other users of the budget changed it."""
 
     __slots__ = ("_answers",)
 
