@@ -162,8 +162,8 @@ class Trace:
             self.pace_margin: Final = None if budget is None else budget.pace_margin
             """The seconds that the budget added to each second; None without a budget."""
             self.batches_per_second: Final = None if budget is None else budget.batches_per_second
-            """The batches per second that the budget allowed in addition; None without a budget, or
-            if the orders of batches counted as cancels."""
+            """The batches per second that the budget allowed in addition to cancels; None without a
+            budget, or if the orders of batches counted as cancels."""
         except (BaseValidationError, ValueError, KeyError, TypeError) as error:
             raise ValidationError(f"line 1 of the trace cannot be read: {_why(error)}") from None
         self.torn: str | None = None

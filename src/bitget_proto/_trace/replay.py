@@ -74,7 +74,7 @@ def replay(
     change with any version. `trace` is a `Trace`, or the lines of one. `engine` is the JSON engine
     to use, by default that of the recording.
 
-    Raises: ValidationError when the trace cannot be read, as with `Trace`; ImportError when the
+    Raises: ValidationError when the trace cannot be read (see `Trace`); ImportError when the
     engine is not installed.
     """
     if not isinstance(trace, Trace):

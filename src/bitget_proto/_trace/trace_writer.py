@@ -105,7 +105,7 @@ class TraceWriter:
     def poll(
         self, do: Callable[_P, _T], /, *none: _P.args, **passed: _P.kwargs
     ) -> _T | CallerError:
-        """Call `poll` of the core, write the call, and return the output or a failure of `write`."""
+        """Call `poll` of the core, write the call, and return the output or the failed `write`."""
         output = cast("_T | None", self._held)
         if output is None:
             if self._failure is None:

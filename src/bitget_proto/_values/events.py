@@ -164,8 +164,8 @@ class _Settled:
     a single connection. A cancel that was never sent also reports 1; check `sent_at`."""
 
     by_rest: tuple[int, ...] = attrs.field(default=(), kw_only=True)
-    """The numbers of the attempts that were sent by REST (`SessionConfig.rest_after`), counted from
-    1. The others were sent over a WebSocket."""
+    """The attempts that were sent by REST (`SessionConfig.rest_after`), as numbers from 1. The
+    others were sent over a WebSocket."""
 
     taken_at: float
     """When `cancel` took it, in seconds on the caller's clock."""

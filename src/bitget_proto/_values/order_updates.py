@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @set_module("bitget_proto")
 class OrderStatus(DescribedEnum):
-    """The status of an order, whatever the spelling of the account's API."""
+    """The status of an order, independent of how the API spells it."""
 
     OPEN = "open", "It is on the book, filled in part or not at all (`live`, `new`, `init`)."
     FILLED = "filled", "It is filled completely. It cannot change any more."

@@ -87,7 +87,7 @@ class CancelOrder:
     prevails" (Cancel Order Channel).
 
     `inst_type` is the product line. None means SPOT on classic accounts and any product line on
-    unified accounts; it compares equal to SPOT. On unified accounts the exchange answers a wrong
+    unified accounts, and compares equal to SPOT. On unified accounts the exchange answers a wrong
     product line with "not found".
 
     Raises: ValidationError (a ValueError) that names the field, what came, what is allowed and the
@@ -161,7 +161,7 @@ def prevailing_id(order: CancelOrder) -> tuple[bool, str]:
 def check_instrument(inst_id: object, inst_type: object) -> None:
     """Check the instrument and the product line of a request about orders; either may be None.
 
-    Raises: ValidationError, as for a `CancelOrder`.
+    Raises: ValidationError for a value that `CancelOrder` refuses.
     """
     _checked_inst_id(inst_id, inst_type)
     _check_inst_type(inst_type)

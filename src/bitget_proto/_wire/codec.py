@@ -5,7 +5,8 @@ The codec of the exchange's side is in `exchange_codec`.
 Rules for changes
 - `classic` and `unified` write requests and read answers, each for its kind of account.
 - Encoding is strict: requests match the exchange's documentation byte for byte.
-- Decoding is tolerant: `decode` never raises for the content of a frame. It returns `Malformed`.
+- Decoding is tolerant: `decode` never raises for the content of a frame. For a frame that cannot be
+  decoded, it returns `Malformed`.
 - The codec keeps no state between frames.
 """
 

@@ -76,7 +76,7 @@ def encode_batch_reply(
 ) -> str:
     """Return the answer to a batch, as documented: with an order, a code and a text in each item.
 
-    It says "Success", whatever the items say.
+    The answer as a whole always says "Success", even if items are refused.
     """
     args = [{"code": code, "msg": message, **_ids(order)} for order, code, message in items]
     return _success(BATCH, id, args, exchange_ts, remaining)

@@ -77,7 +77,7 @@ def encode_batch(orders: Sequence[CancelOrder], id: str) -> str:
 
 
 def encode_subscribe(_: Iterable[InstType] | None) -> str:
-    """Return the request for pushes about all orders, whatever the product lines."""
+    """Return the request for pushes about the orders of all product lines."""
     return f'{{"op":"subscribe","args":[{{"instType":"{_ACCOUNT}","topic":"{ORDERS}"}}]}}'
 
 
