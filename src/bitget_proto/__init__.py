@@ -295,7 +295,7 @@ _LAZY = MappingProxyType({
 """Names that are imported on first access, with their modules."""
 
 
-if not TYPE_CHECKING:  # otherwise type checkers would accept any attribute name
+if not TYPE_CHECKING:  # hidden from type checkers, which would then accept any attribute name
 
     def __getattr__(name: str) -> object:
         if name not in _LAZY:

@@ -92,7 +92,7 @@ class _Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, *args: Any, **named: Any) -> Any:
         known, unknown = super().parse_known_args(*args, **named)
-        if unknown:  # otherwise the main parser reports them, with its own usage
+        if unknown:  # the main parser would report them with its own usage
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
         return known, unknown
 
@@ -101,7 +101,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code. The default is `sys.argv`."""
+    """Run a command and return its exit code. The default for `argv` is `sys.argv[1:]`."""
     try:
         arguments = _parser().parse_args(argv)
     except SystemExit as stop:  # argparse has printed the help or the error

@@ -2,8 +2,8 @@
 
 An explanation describes what `Connection` does; tests check that both agree on the outcome for
 every code. Control characters, direction marks and invisible characters from a peer are escaped, as
-are characters that the output encoding lacks. Secrets of a login are never shown, nor any part of
-an unreadable frame that may contain some.
+are characters that the output encoding lacks. The secrets of a login are never shown. An unreadable
+frame that may contain secrets is not shown at all.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class Explained:
     """The exchange's text for people, an event, an op, or the beginning of an unreadable frame."""
 
     outcome: str | None = None
-    """The outcome of the cancel that it answers; None if it settles none."""
+    """The outcome of the cancel that the frame answers; None if the frame settles no cancel."""
 
     means: str
     """What the frame means for a cancel."""
@@ -142,7 +142,8 @@ class Explained:
 def read(codec: Codec, frame: bytes) -> Message | Request:
     """Decode a frame of either side.
 
-    It is a client's if it is a `ping` or has an `op` and no event, otherwise the exchange's.
+    A frame is the client's if it is a `ping`, or has an `op` and no event. Any other frame is the
+    exchange's.
     """
     message = codec.decode(frame)
     if isinstance(message, Malformed) or (isinstance(message, Other) and message.event is None):
@@ -244,8 +245,10 @@ def outcome_of(code_class: CodeClass) -> str:
 
 
 def explain_code(code: str) -> str:
-    """Return lines about a code, given as a decimal string without leading zeros: once if it means
-    the same on classic and unified accounts, else for each.
+    """Return lines that explain a code, once if it means the same on both kinds of account.
+
+    The code is a decimal string without leading zeros. If it does not mean the same on classic and
+    unified accounts, there are lines for each kind.
     """
     classes = {dialect: CodeClass.of(code, dialect) for dialect in Dialect}
     if len(set(classes.values())) == 1:

@@ -79,7 +79,7 @@ class TraceStep:
         }
 
     def drawn(self, name: str) -> list[Any]:
-        """Return the inputs that the core got other than from its driver, in order.
+        """Return the inputs of this call that did not come from the driver, in order.
 
         `name` is `budget` for the answers of its budget or `jitter` for the numbers of its jitter.
         """
@@ -123,8 +123,8 @@ class Trace:
     memory.
 
     Raises: ValidationError when the first line is not that of a trace, or was written by a later
-    version. Iterating raises it for a line that cannot be read and is not the last, and for missing
-    lines.
+    version. Iterating raises it when a line other than the last cannot be read, and when lines are
+    missing.
     """
 
     def __init__(self, lines: str | Iterable[str]) -> None:
@@ -162,8 +162,8 @@ class Trace:
             self.pace_margin: Final = None if budget is None else budget.pace_margin
             """The seconds that the budget added to each second; None without a budget."""
             self.batches_per_second: Final = None if budget is None else budget.batches_per_second
-            """The batches per second that the budget allowed besides; None for no budget, or if
-            their orders counted as cancels."""
+            """The batches per second that the budget allowed in addition to cancels; None without a
+            budget, or if the orders of batches counted as cancels."""
         except (BaseValidationError, ValueError, KeyError, TypeError) as error:
             raise ValidationError(f"line 1 of the trace cannot be read: {_why(error)}") from None
         self.torn: str | None = None

@@ -1,12 +1,12 @@
-"""Records a trace: wraps a core, whose calls a `TraceWriter` writes.
+"""Records a trace: wraps a core, and writes its calls with a `TraceWriter`.
 
-A recorded core behaves like the core it wraps: it returns and raises the same, with one exception,
-the `CallerError` of `write`. The only private method of a core that is used is `_attach_recorder`,
-once, before its first call.
+A recorded core returns and raises the same as the core it wraps. The only difference is the
+`CallerError` that `poll` returns after `write` has failed. The only private method of the wrapped
+core that is used is `_attach_recorder`, once, before the first call.
 
 A recorded core is a subclass of `Connection` or `Session` so that it is accepted in place of one.
-It is never initialised as one and has no such state: each method calls the same method of the core
-it wraps.
+The base class is never initialised, so its state does not exist: each method calls the same method
+of the wrapped core.
 """
 
 from __future__ import annotations

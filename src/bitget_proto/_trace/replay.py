@@ -48,7 +48,7 @@ class Difference:
     """The line of the trace."""
 
     came: str
-    """The line that the replay would have written."""
+    """The line that the replay wrote."""
 
     def __str__(self) -> str:
         recorded, came = _parts(self.recorded), _parts(self.came)
@@ -74,7 +74,7 @@ def replay(
     change with any version. `trace` is a `Trace`, or the lines of one. `engine` is the JSON engine
     to use, by default that of the recording.
 
-    Raises: ValidationError when the trace cannot be read, as with `Trace`; ImportError when the
+    Raises: ValidationError when the trace cannot be read (see `Trace`); ImportError when the
     engine is not installed.
     """
     if not isinstance(trace, Trace):
@@ -140,7 +140,7 @@ class _Player:
 
 
 class _ReplayedBudget(Budget):
-    """A budget that gives the recorded answers where others changed them."""
+    """A budget that gives the recorded answer where other users of the budget changed it."""
 
     __slots__ = ("_answers",)
 

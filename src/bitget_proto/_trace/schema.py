@@ -1,10 +1,10 @@
 """The methods of both cores, and how their arguments and results are encoded in a trace.
 
-- `recorder` writes by this table, and `reader` reads by it.
+- `trace_writer` encodes calls with this table, and `reader` decodes them with it.
 - An argument that equals its default is not written.
 - An argument of a wrong type is written as its type only: the call was refused, and the argument
   may be anything.
-- Of a login only the timestamp is written, and its frame not at all.
+- Only the timestamp of a login is written. The text of its frame is not written.
 
 Other secrets are removed later, by `trace_redaction`.
 """
@@ -51,7 +51,7 @@ class Argument:
 class Call:
     """A method of a core.
 
-    Where the two cores differ it has the arguments of both; each core takes those that it knows.
+    If the two cores differ, it has the arguments of both; each core takes those that it knows.
     """
 
     arguments: tuple[Argument, ...]

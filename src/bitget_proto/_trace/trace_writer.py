@@ -1,7 +1,6 @@
-"""Writes the lines of a trace, one for each call of a core, with the inputs that are not the driver's.
+"""Writes a trace: one line for each call of a core, with inputs that do not come from the driver.
 
-- Inputs that do not come from the driver are the numbers of the jitter, and the answers of a budget
-  that others spend from.
+- These inputs are the numbers of the jitter, and the answers of a budget that others spend from.
 - Outcomes matter more than the trace: when `write` raises, it is not called again, and the core
   continues. `poll` returns a `CallerError` before the next `Wait` or the last event.
 
@@ -106,7 +105,7 @@ class TraceWriter:
     def poll(
         self, do: Callable[_P, _T], /, *none: _P.args, **passed: _P.kwargs
     ) -> _T | CallerError:
-        """Call `poll` of the core, write the call, and return the output or how `write` failed."""
+        """Call `poll` of the core, write the call, and return the output or the failed `write`."""
         output = cast("_T | None", self._held)
         if output is None:
             if self._failure is None:
@@ -170,7 +169,7 @@ class TraceWriter:
 
 
 def _withheld(bare: Plain, written: Plain) -> Plain:
-    """Return the arguments of a refused call that hold a secret, as unrecorded.
+    """Return placeholders for the arguments of a refused call that contain a secret.
 
     If only the secret were replaced, the replayed call might be refused for a different reason, so
     the whole argument is left out.
@@ -181,9 +180,9 @@ def _withheld(bare: Plain, written: Plain) -> Plain:
 
 
 class _WatchedBudget(Budget):
-    """A shared budget, compared with the same budget as if only this core spent from it.
+    """A shared budget, compared with a copy that only this core spends from.
 
-    Where the answers of the two differ, the answer is an input and is recorded.
+    Where the two answers differ, the answer of the shared budget is an input and is recorded.
     """
 
     __slots__ = ("_shared", "_writer")

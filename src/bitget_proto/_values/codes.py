@@ -145,8 +145,8 @@ CODES: Mapping[Dialect, Mapping[CodeClass, tuple[str, ...]]] = MappingProxyType(
 })  # fmt: skip
 """The codes of each class for each dialect, the most common one first.
 
-The codes of the two are "not guaranteed to be identical", so a code is a refusal only where it is
-known to be one.
+The codes of the two dialects are "not guaranteed to be identical", so a code is a refusal only
+where it is known to be one.
 """
 
 
@@ -170,11 +170,12 @@ REFUSALS = frozenset({
     CodeClass.NOT_FOUND, CodeClass.FINISHED, CodeClass.NOT_CANCELLABLE, CodeClass.THROTTLED,
     CodeClass.BAD_PARAMETERS, CodeClass.PERMISSION, CodeClass.PROTOCOL, CodeClass.LOGIN,
 })  # fmt: skip
-"""The classes with which a cancel ends `Rejected`. With all others but ACCEPTED: `Unresolved`."""
+"""The classes with which a cancel ends `Rejected`. With any other class but ACCEPTED it ends
+`Unresolved`."""
 
 FINAL_AFTER_RESEND = frozenset({CodeClass.FINISHED})
-"""The refusals that settle a cancel that was sent more than once: the order has ended, whichever
-attempt did it. Other refusals say nothing about the previous attempt."""
+"""The refusals that settle a cancel that was sent more than once: the order has ended, so it does
+not matter which attempt succeeded. Other refusals say nothing about the earlier attempts."""
 
 TOO_MANY_REQUESTS = "30006"
 """An error that names no request. The rate limits pause after it."""
@@ -183,16 +184,17 @@ FATAL_ERRORS: Mapping[str | None, WhyClosed] = MappingProxyType({
     "30004": WhyClosed.NOT_LOGGED_IN,
     "30007": WhyClosed.THROWN_OUT,
 })  # fmt: skip
-"""Errors without an id after which the exchange no longer serves or keeps the connection."""
+"""Errors without an id after which the exchange no longer serves the connection, or closes it."""
 
 NOT_THE_LOGINS_ANSWER = frozenset(
     {CodeClass.THROTTLED, CodeClass.GOING_AWAY, CodeClass.RETRY_LATER}
 )
-"""Classes of errors that may come while a login is pending without being its answer. A 30033 was
-seen to do so."""
+"""Classes of errors that may arrive while a login is pending and do not answer the login. This was
+seen with 30033."""
 
 STAMP_REFUSED = frozenset({"30013", "30014"})
-"""The timestamp of a login is invalid, or older than 30 s; usually because of a skewed clock."""
+"""Codes that refuse the timestamp of a login as invalid, or as older than 30 s. The usual cause is
+a skewed clock."""
 
 REFUSED_FOR_GOOD: frozenset[str] = frozenset(
     {

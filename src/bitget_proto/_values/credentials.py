@@ -59,7 +59,7 @@ class _Secret:
         return self
 
     def __getstate__(self) -> NoReturn:
-        raise TypeError(f"{type(self).__name__} holds secrets and cannot be copied out")
+        raise TypeError(f"{type(self).__name__} holds secrets and cannot be serialised")
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError(
@@ -75,9 +75,9 @@ class Credentials(_Secret):
     `secret` is the secret key (HMAC) or, for an RSA key, the private key in PEM format, which is
     recognised by its first line. `repr` shows none of the three, and an instance cannot be pickled.
 
-    Raises: ValidationError when a value is empty or not a string, or begins or ends with a blank, a
-    byte-order mark or a quote, as pasted text may (a passphrase: only with quotes at both ends).
-    The message never contains the value.
+    Raises: ValidationError when a value is empty or not a string, or begins or ends with a blank,
+    an invisible character or a quote, as pasted text may. A passphrase may have a quote at one end,
+    and a private key may end with a line break. The message never contains the value.
     """
 
     __slots__ = ("api_key", "secret", "passphrase")  # noqa: RUF023 - the order of the constructor
@@ -133,9 +133,9 @@ def sign_login(credentials: Credentials, timestamp: int) -> SignedLogin:
     """Return a login signed for `timestamp`, in whole seconds since 1970: `int(time.time())`.
 
     The signature is `base64(hmac_sha256(secret, timestamp + "GET" + "/user/verify"))` or, for an
-    RSA key, RSA-SHA256 (PKCS #1 v1.5) of the same text (Websocket API, Login). Pages of the
-    exchange disagree whether the unit is seconds or milliseconds; both are accepted, and seconds as
-    a string has been in use longest.
+    RSA key, RSA-SHA256 (PKCS #1 v1.5) of the same text (Websocket API, Login). The exchange's pages
+    disagree on whether the unit is seconds or milliseconds. The exchange accepts both; seconds as a
+    string have been in use longest.
 
     Raises: ValidationError for a timestamp that is not a whole number of seconds, or for a private
     key that cannot be read; ImportError, with the command to install it, when an RSA key is used
@@ -158,7 +158,7 @@ def sign_login(credentials: Credentials, timestamp: int) -> SignedLogin:
 def sign_stamp(credentials: Credentials, stamp: str) -> SignedLogin:
     """Return a login signed for a timestamp of any unit, as it is written to the wire.
 
-    An exchange compares logins with this one.
+    The fake exchange compares a client's login with it.
 
     Raises: ValidationError for a private key that cannot be read; ImportError when an RSA key is
     used without the package `cryptography`.

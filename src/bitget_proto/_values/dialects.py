@@ -14,9 +14,9 @@ from .set_module import set_module
 
 @set_module("bitget_proto")
 class Dialect(DescribedEnum):
-    """The API of an account, which decides how its frames are written. Each has a `sentence`.
+    """The API of an account, which decides how its frames are written.
 
-    Each has its own addresses, `live_url` and `demo_url`, the latter for demo API keys.
+    Each member has a `sentence`, and its own addresses: `live_url`, and `demo_url` for demo keys.
     """
 
     CLASSIC = "classic", "Classic accounts (API V2): a cancel needs the name of the instrument."

@@ -41,9 +41,9 @@ class NoRoom(LocalProtocolError):
 
 
 def check_part(name: str, part: object, kind: type, hint: str = "") -> None:
-    """Check that `part` is an instance of `kind`, or None; `hint` ends the message otherwise.
+    """Check that `part` is an instance of `kind`, or None.
 
-    Raises: ValidationError otherwise.
+    Raises: ValidationError for any other value. `hint` is the end of its message.
     """
     if part is not None and not isinstance(part, kind):
         article = "an" if kind.__name__[0] in "AEIOU" else "a"

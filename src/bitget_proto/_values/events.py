@@ -81,11 +81,14 @@ class WhyUnrecognised(DescribedEnum):
     UNREADABLE_ORDER = (
         "unreadable order",
         (
-            "It is a push about orders, of which at least one has no readable id. The others are "
-            "`OrderUpdate` events before this one."
+            "It is a push about orders, and at least one order has no readable id. The readable "
+            "orders came as `OrderUpdate` events before this event."
         ),
     )
-    UNEXPECTED = "unexpected", "It answers a login when none is pending, or has no readable code."
+    UNEXPECTED = (
+        "unexpected",
+        "It answers a login, but no login is pending or the answer has no readable code.",
+    )
     OTHER = (
         "other",
         (
@@ -137,7 +140,7 @@ class Hangup:
 @set_module("bitget_proto")
 @attrs.define
 class Wait:
-    """The end of a drain: `poll` has no more output for now."""
+    """The end of a drain: `poll` has no more output until the next input or timer."""
 
     until: float | None
     """The time on your clock at which to call `handle_timeout` and drain again; None when there is
@@ -161,8 +164,8 @@ class _Settled:
     a single connection. A cancel that was never sent also reports 1; check `sent_at`."""
 
     by_rest: tuple[int, ...] = attrs.field(default=(), kw_only=True)
-    """Which of these attempts went by REST, counted from 1 (`SessionConfig.rest_after`). The others
-    went over a WebSocket."""
+    """The attempts that were sent by REST (`SessionConfig.rest_after`), as numbers from 1. The
+    others were sent over a WebSocket."""
 
     taken_at: float
     """When `cancel` took it, in seconds on the caller's clock."""
@@ -186,8 +189,8 @@ class Accepted(_Settled):
     """The exchange's timestamp, in milliseconds since 1970; None when the answer has none."""
 
     order_id: str | None = None
-    """The exchange's id of the order, as named in its answer; None on classic accounts, except by
-    REST."""
+    """The exchange's id of the order, as its answer names it; None if the answer names none. On a
+    classic account only answers by REST name it."""
 
 
 @set_module("bitget_proto")
@@ -195,8 +198,8 @@ class Accepted(_Settled):
 class Rejected(_Settled):
     """The exchange refused the request, with a code that is known to be a refusal.
 
-    If the code is not known to be one, or an earlier attempt may have succeeded, the outcome is
-    `Unresolved`.
+    If the code is not known to be a refusal, or an earlier attempt may have succeeded, the outcome
+    is `Unresolved`.
     """
 
     code: str
@@ -221,14 +224,15 @@ class Unresolved(_Settled):
     sent: bool
     why: WhyUnresolved
     code: str | None = None
-    """The exchange's code with UNSURE; None otherwise, or when the code could not be read."""
+    """With UNSURE, the exchange's code, or None if there was no readable code. None with any other
+    reason."""
 
     message: str | None = None
-    """The exchange's text with UNSURE; None otherwise."""
+    """With UNSURE, the exchange's text, or None if there was none. None with any other reason."""
 
     hint: str | None = None
     """For people: with TIMEOUT, what to check if the exchange has answered no cancel on this
-    connection; with UNSURE, why a REST request got no answer. None otherwise."""
+    connection; with UNSURE, why a REST request got no answer. None in all other cases."""
 
 
 # --- other events ---
@@ -284,7 +288,7 @@ class ExchangeError:
     code_class: CodeClass
     message: str
     text: str
-    """The whole frame. If it refuses a subscription, it says which one."""
+    """The whole frame. A frame that refuses a subscription says which one."""
 
 
 @set_module("bitget_proto")
@@ -297,7 +301,7 @@ class Subscribed:
     """
 
     inst_type: InstType | None
-    """The product line; None on unified accounts, where one subscription is for all."""
+    """The product line; None on unified accounts, where one subscription covers all."""
 
 
 @set_module("bitget_proto")
@@ -306,7 +310,7 @@ class SubscribeRefused:
     """The exchange refused a subscription: there are no pushes about these orders."""
 
     inst_type: InstType | None
-    """The product line; None on unified accounts, where one subscription is for all."""
+    """The product line; None on unified accounts, where one subscription covers all."""
 
     code: str | None
     code_class: CodeClass
@@ -349,7 +353,7 @@ class CallerError:
     """
 
     where: str
-    """The name of the function, which has these consequences:
+    """The name of the function. The consequence depends on the function:
 
     - `jitter`: this backoff has no jitter.
     - `wall_clock` of a transport: no login can be signed; the next dial waits until it returns a
@@ -361,8 +365,8 @@ class CallerError:
     error: Exception | None = attrs.field(default=None, eq=False, repr=False)
     """The exception; a ValidationError for a wrong value; None in a replay.
 
-    It is ignored when events are compared. In the events of a channel it has no traceback: the log
-    has it.
+    It is ignored when events are compared. In the events of a channel the exception has no
+    traceback; the log has the traceback.
     """
 
     detail: str = attrs.field(default=attrs.Factory(_repr_of_error, takes_self=True))
@@ -387,7 +391,7 @@ Event: TypeAlias = (
     Outcome | Ready | LoginRejected | LateReply | OrderUpdate | Subscribed | SubscribeRefused
     | ExchangeError | GoingAway | Unrecognised | CallerError | Closed
 )  # fmt: skip
-"""Everything that a connection reports. It reports a `CallerError` only if it is recorded."""
+"""Everything that a connection reports. Only a recorded connection reports a `CallerError`."""
 
 Output: TypeAlias = Transmit | Hangup | Event | Wait
 """What `Connection.poll` returns."""

@@ -49,9 +49,10 @@ class WhyUnknown(DescribedEnum):
 @set_module("bitget_proto")
 @attrs.frozen
 class LookUp:
-    """Ask the exchange's REST API this question.
+    """Send this question to the exchange's REST API.
 
-    Then call `Reconciler.looked_up` with this number and the reply, or `Reconciler.failed`.
+    Then call `Reconciler.looked_up` with this number and the reply, or `Reconciler.failed` if there
+    is no reply.
     """
 
     number: int
@@ -73,25 +74,26 @@ class _Final:
     """Your id of the order, as far as it is known."""
 
     evidence: Evidence | None
-    """What showed it; for `Unknown`, the latest that showed anything of the order, or None."""
+    """What showed the state of the order. For `Unknown`, the latest evidence that showed anything
+    of the order, or None."""
 
     tracked_at: float
     """When `Reconciler.track` took it, in seconds on the caller's clock."""
 
     resolved_at: float
-    """When this was determined."""
+    """When this `Final` was determined."""
 
 
 @set_module("bitget_proto")
 @attrs.frozen(kw_only=True)
 class Cancelled(_Final):
-    """The order was cancelled, after it was filled in part or not at all. It cannot change."""
+    """The order was cancelled; it may have been filled in part before. It cannot change again."""
 
     filled: Decimal | None
     """The amount that was filled before, in the base currency; None if it was not readable."""
 
     average_price: Decimal | None
-    """The average price of the fills; None if there is none, or if it was not sent."""
+    """The average price of the fills; None if nothing was filled, or if no price was readable."""
 
     reason: str | None
     """The exchange's reason (`cancelReason`); None on classic spot orders."""
@@ -109,7 +111,7 @@ class Filled(_Final):
     """The amount, in the base currency; None if it was not readable."""
 
     average_price: Decimal | None
-    """The average price; None if it was not sent."""
+    """The average price; None if no price was readable."""
 
     updated_at: int | None
     """When it changed last, by the exchange's clock, in milliseconds since 1970."""
@@ -118,21 +120,23 @@ class Filled(_Final):
 @set_module("bitget_proto")
 @attrs.frozen(kw_only=True)
 class StillOpen(_Final):
-    """The order was open at `as_of`, a moment after its outcome was known.
+    """The order was open at `as_of`, which is never before `tracked_at`.
 
-    This is a statement about that moment: the order may have ended since. It is the one case in
-    which another cancel makes sense.
+    This is a statement about that moment: the order may have ended since. `StillOpen` is the only
+    final after which another cancel makes sense.
     """
 
     filled: Decimal | None
-    """The amount that was filled by `resolved_at`, or more; None if it was not readable."""
+    """The largest filled amount that was shown, in the base currency; None if none was readable.
+    More may have been filled since."""
 
     average_price: Decimal | None
-    """The average price of that amount; None if there is none, or if it was not sent."""
+    """The average price of that amount; None if nothing was filled, or if no price was readable."""
 
     as_of: float
-    """A time at which the order was open, in seconds on the caller's clock: when it was looked up,
-    less `ReconcilerConfig.settle`, by which REST may be behind."""
+    """A time at which the order was open, in seconds on the caller's clock: the time of the look-up
+    minus `ReconcilerConfig.settle`, because answers by REST may be that old, but not before
+    `tracked_at`."""
 
 
 @set_module("bitget_proto")
@@ -156,7 +160,8 @@ class Unknown(_Final):
     """The largest amount that was seen filled, in the base currency; None if none was seen."""
 
     detail: str
-    """Text for people: why the last look-up that failed did so, since the order was tracked."""
+    """Text for people: the reason of the last failed look-up, of this or another order. Empty if no
+    look-up has failed since this order was tracked."""
 
 
 Final: TypeAlias = Cancelled | Filled | StillOpen | NotFound | Unknown

@@ -60,7 +60,7 @@ class Meant(NamedTuple):
 
 
 def meant_instrument(text: str) -> Meant | None:
-    """Return the meaning of an instrument spelled as by another client; None for other names."""
+    """Return the meaning of another client's name of an instrument; None for any other name."""
     name = text
     if re.search("[a-z]", name) and not re.search("[A-Z]", name):
         name = _upper(name)

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 @set_module("bitget_proto")
 class OrderStatus(DescribedEnum):
-    """The status of an order, whatever the spelling of the account's API."""
+    """The status of an order, independent of how the API spells it."""
 
     OPEN = "open", "It is on the book, filled in part or not at all (`live`, `new`, `init`)."
     FILLED = "filled", "It is filled completely. It cannot change any more."
     CANCELLED = (
         "cancelled",
-        "It was cancelled, after it was filled in part or not at all. It cannot change any more.",
+        "It was cancelled; it may have been filled in part before. It cannot change any more.",
     )
     UNKNOWN = "unknown", "The exchange sent a status that this library does not know."
 
@@ -44,10 +44,10 @@ class OrderUpdate:
     """The status as the exchange sent it."""
 
     filled: Decimal | None
-    """The amount that was filled so far, in the base currency; None if it is not readable."""
+    """The amount filled so far, in the base currency; None if it is not readable."""
 
     average_price: Decimal | None
-    """The average price of the fills; None if there is none, or if it was not sent."""
+    """The average price of the fills; None if nothing was filled, or if no price was readable."""
 
     reason: str | None
     """Why the order was cancelled (`cancelReason`). Classic spot orders have none."""
@@ -57,13 +57,14 @@ class OrderUpdate:
     may have the same time."""
 
 
-# `typing.get_type_hints` evaluates these. An import above would cost every program a millisecond.
+# `typing.get_type_hints` evaluates these strings. An import above would cost every program a
+# millisecond.
 OrderUpdate.__annotations__.update(
     dict.fromkeys(("filled", "average_price"), "__import__('decimal').Decimal | None")
 )
 
 
-# --- look-ups: questions to REST, and what came back ---
+# --- look-ups: questions for the REST API, and its replies ---
 
 
 @set_module("bitget_proto")
@@ -85,7 +86,7 @@ class OpenOrders:
     inst_type: InstType | None
     inst_id: str | None = None
     page: str | None = None
-    """Where the page begins, as `OrderPage.next_page` of the page before; None for the first."""
+    """Where the page begins: the `OrderPage.next_page` of the page before; None for the first."""
 
     def __attrs_post_init__(self) -> None:
         check_instrument(self.inst_id, self.inst_type)
@@ -114,11 +115,11 @@ Question: TypeAlias = OneOrder | OpenOrders | OrderHistory
 @set_module("bitget_proto")
 @attrs.frozen
 class OrderPage:
-    """An answer: the orders of one page; of one order for `OneOrder`."""
+    """An answer: the orders of one page or, for `OneOrder`, the one order."""
 
     orders: tuple[OrderUpdate, ...]
     next_page: str | None = None
-    """The next page; None after the last one."""
+    """Where the next page begins; None if this page is the last."""
 
 
 @set_module("bitget_proto")
@@ -139,12 +140,12 @@ class NoAnswer:
 
     code: str | None = None
     throttled: bool = False
-    """Whether the exchange asked to slow down (429)."""
+    """Whether the exchange asked to slow down: HTTP 429, or a code of the class THROTTLED."""
 
     stamp_refused: bool = False
     """Whether the exchange refused the timestamp of the request, usually because of a skewed clock:
-    sign the next one for the exchange's own time."""
+    sign the next request with the exchange's own time."""
 
 
 LookUpReply: TypeAlias = OrderPage | NoSuchOrder | NoAnswer
-"""What REST said to a look-up."""
+"""The reply of the REST API to a look-up."""

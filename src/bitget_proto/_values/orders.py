@@ -39,7 +39,7 @@ _is_missing = re.compile(r"nan|none|null|undefined|<na>", re.IGNORECASE).fullmat
 """Texts that programs write for a missing value."""
 
 _LONGEST = 128
-"""The maximum length of a refused value for which a hint is searched."""
+"""The maximum length of a refused value for which an error message suggests a correction."""
 
 is_request_id = re.compile(r"[0-9A-Za-z_:#\-+ ]{1,40}").fullmatch
 
@@ -49,7 +49,7 @@ class InstType(Enum):
     """The product line of an instrument; the value is the exchange's name for it."""
 
     SPOT = "SPOT"
-    """The only one named on the page of the cancel-order channel."""
+    """The only product line that the page of the cancel-order channel names."""
 
     USDT_FUTURES = "USDT-FUTURES"
     """The futures page documents the identical frame with this value."""
@@ -75,10 +75,10 @@ class CancelOrder:
     """An order to cancel; pass it to `Connection.cancel`.
 
     `inst_id` is the exchange's name of the instrument, for example `BTCUSDT`. Unified accounts
-    (`Dialect.UNIFIED`) need none; classic ones do. It has 1 to 40 characters in any script, without
-    blanks, quotes, backslashes and control characters. Names that are certainly another client's
-    are refused (`BTC/USDT:USDT`, `BTCUSDT_UMCBL`, `btcusdt`); the error names the instrument and
-    the product line to use instead.
+    (`Dialect.UNIFIED`) do not need it; classic accounts do. It has 1 to 40 characters in any
+    script, without blanks, quotes, backslashes and control characters. Names that are certainly
+    another client's are refused (`BTC/USDT:USDT`, `BTCUSDT_UMCBL`, `btcusdt`); the error names the
+    instrument and the product line to use instead.
 
     At least one of `order_id` (the exchange's) and `client_oid` (yours) is required, each 1 to 64
     printable ASCII characters. An `order_id` has no blanks, quotes, commas or backslashes, and is
@@ -86,8 +86,9 @@ class CancelOrder:
     no exchange creates and what does not survive the round trip. "If both are present, orderId
     prevails" (Cancel Order Channel).
 
-    `inst_type` is the product line. None means SPOT on classic accounts, and is equal to it. On
-    unified accounts it means any; a wrong product line there reads as "not found".
+    `inst_type` is the product line. None means SPOT on classic accounts and any product line on
+    unified accounts, and compares equal to SPOT. On unified accounts the exchange answers a wrong
+    product line with "not found".
 
     Raises: ValidationError (a ValueError) that names the field, what came, what is allowed and the
     likely fix.
@@ -131,7 +132,7 @@ class CancelOrder:
 
     @property
     def identity(self) -> object:
-        """A key that is equal for two that name the same order in the same way.
+        """A key that is equal for two instances that name the same order in the same way.
 
         "If both are present, orderId prevails" (Cancel Order Channel).
         """
@@ -151,16 +152,16 @@ _set_inst_id, _set_order_id, _set_client_oid, _set_inst_type = (
 
 
 def prevailing_id(order: CancelOrder) -> tuple[bool, str]:
-    """Return the id that names an order, after whether it is the exchange's."""
+    """Return whether the exchange's id names the order, and the id that names it."""
     if order.order_id is not None:
         return True, order.order_id
     return False, str(order.client_oid)
 
 
 def check_instrument(inst_id: object, inst_type: object) -> None:
-    """Check what orders are asked for by: an instrument and a product line, each of which may be None.
+    """Check the instrument and the product line of a request about orders; either may be None.
 
-    Raises: ValidationError, as for a `CancelOrder`.
+    Raises: ValidationError for a value that `CancelOrder` refuses.
     """
     _checked_inst_id(inst_id, inst_type)
     _check_inst_type(inst_type)

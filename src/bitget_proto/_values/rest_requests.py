@@ -21,7 +21,7 @@ _MILLISECONDS = range(10**12, 10**14)
 class RestRequest:
     """A request to send to `https://api.bitget.com` with the headers of `sign_request`.
 
-    Send the texts as they are: the signature is of these characters.
+    Send the texts unchanged: the signature is computed from them.
     """
 
     method: Literal["GET", "POST"]
@@ -44,10 +44,10 @@ def sign_request(
     """Return the headers of a request, signed for a time in whole milliseconds since 1970.
 
     The signature is `base64(hmac_sha256(secret, timestamp + method + path + "?" + query + body))`
-    or, for an RSA key, RSA-SHA256 of the same text (REST API, Signature). In it, the query is not
-    percent-encoded: the exchange refuses the signature of an encoded one (40009), as users of ccxt
-    saw (ccxt issue 28888). It also refuses one that is 30 s away from its clock (40008). `demo` is
-    for the keys of demo trading. The headers contain secrets: never log them.
+    or, for an RSA key, RSA-SHA256 of the same text (REST API, Signature). The query in this text is
+    not percent-encoded: the exchange refuses the signature of an encoded query (40009; ccxt issue
+    28888). The exchange also refuses a timestamp that is 30 s away from its clock (40008). `demo`
+    is for the keys of demo trading. The headers contain secrets: never log them.
 
     Raises: ValidationError for a timestamp that is not in milliseconds, or for a private key that
     cannot be read; ImportError, with the command to install it, when an RSA key is used without the

@@ -1,6 +1,6 @@
 """Sets `__module__` of a public class to the package that exports it.
 
-Pickles and error messages contain that name, so the files can be moved.
+Pickles and error messages then name the package and not the file, so files can be moved.
 """
 
 from __future__ import annotations

@@ -80,9 +80,9 @@ def encode_cancel(order: CancelOrder, id: str) -> str:
 
 
 def encode_subscribe(inst_types: Iterable[InstType] | None) -> str:
-    """Return the request for pushes about the orders of these product lines; None is all.
+    """Return the request for pushes about the orders of these product lines; None means all.
 
-    Raises: ValidationError for a product line that does not exist.
+    Raises: ValidationError for a product line that classic accounts do not have.
     """
     lines = [line for line in InstType if line is not _MARGIN] if inst_types is None else inst_types
     if _MARGIN in lines:
@@ -99,7 +99,8 @@ def encode_subscribe(inst_types: Iterable[InstType] | None) -> str:
 def check_order(order: CancelOrder) -> None:
     """Check that the order can be cancelled on a classic account.
 
-    Raises: ValidationError without an `inst_id`, or for a product line that does not exist.
+    Raises: ValidationError for an order without an `inst_id`, or of a product line that classic
+    accounts do not have.
     """
     if order.inst_id is None or order.inst_type is _MARGIN:
         raise _refusal(order)

@@ -1,8 +1,8 @@
 """The REST requests and answers of classic accounts (API V2).
 
 Spot has one path for each request, and the futures lines another, with a `productType`.
-- Spot answers with lists, also about one order. Futures answer with an object about one order, and
-  with a list inside an object about several, which may be null.
+- Spot answers with lists, even about one order. Futures answer about one order with an object, and
+  about several orders with a list inside an object. The list may be null.
 - The status of a futures order is in `state`; the page's table says `status`.
 - A page that is not full is the last one.
 """
@@ -115,7 +115,7 @@ def _page(question: Question, data: object) -> Page | None:
     if items is None or len(items) < PAGE:
         return None if items is None else Page(items, inst_type=line)
     next_page = word(items[-1], "orderId") if spot else word(data, "endId")
-    # A full page must lead to another one, or it says nothing about the orders that it lacks.
+    # A full page must name the next one. Otherwise it proves nothing about other orders.
     return None if next_page in (None, question.page) else Page(items, next_page, line)
 
 

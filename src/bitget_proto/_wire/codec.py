@@ -5,7 +5,8 @@ The codec of the exchange's side is in `exchange_codec`.
 Rules for changes
 - `classic` and `unified` write requests and read answers, each for its kind of account.
 - Encoding is strict: requests match the exchange's documentation byte for byte.
-- Decoding is tolerant: `decode` never raises for the content of a frame, but returns `Malformed`.
+- Decoding is tolerant: `decode` never raises for the content of a frame. For a frame that cannot be
+  decoded, it returns `Malformed`.
 - The codec keeps no state between frames.
 """
 
@@ -53,8 +54,9 @@ DialectName: TypeAlias = Literal["classic", "unified"]
 
 @set_module("bitget_proto")
 class Codec:
-    """Encodes and decodes frames of one dialect, with a JSON engine of your choice. Connections may
-    share a codec.
+    """Encodes and decodes frames of one dialect, with a JSON engine of your choice.
+
+    Connections may share a codec.
 
     `Codec()` decodes with the standard library, `Codec(Engine.MSGSPEC)` or `Codec("msgspec")` with
     that engine, `Codec(fastest())` with the fastest installed one. The result does not depend on
@@ -122,7 +124,7 @@ class Codec:
         )
 
         def of_channel(text: str) -> OrdersPush | SubscribeReply | None:
-            # By the standard library, so that all engines agree.
+            # The standard library decodes it, so that all engines agree.
             return channel_message(cast("dict[str, object]", loads(text)))
 
         self._channel_message = of_channel
@@ -138,7 +140,8 @@ class Codec:
         An id has 1 to 40 of the characters `0-9A-Za-z_:#-+` and space. The text is ASCII: other
         characters in the instrument are written as JSON escapes.
 
-        Raises: ValidationError for an id that the exchange would not accept, or as `check_order`.
+        Raises: ValidationError for an id that the exchange would not accept, for anything other
+        than a `CancelOrder`, and for an order that `check_order` refuses.
         """
         if not (type(id) is str and id.isalnum() and id.isascii() and len(id) <= 40):
             id = check_request_id(id)
@@ -177,9 +180,9 @@ class Codec:
         """Return the request to subscribe to every change of an order.
 
         `inst_types` are the product lines, by default all. Unified accounts have one subscription
-        for all, so there they change nothing.
+        for all product lines, so `inst_types` has no effect there.
 
-        Raises: ValidationError if there are no product lines, for anything else than an `InstType`,
+        Raises: ValidationError if there are no product lines, for anything other than `InstType`s,
         and on classic accounts for a product line that only unified accounts have.
         """
         if inst_types is not None:
@@ -269,8 +272,8 @@ class Codec:
 
         If the `op` of the frame is `trade`, these are the `id` of the frame (unified accounts) and
         the `id` of each object in `args` (classic accounts), if they are strings. Never raises for
-        the content: any other frame, one that cannot be decoded, or one that nests deeper than 32
-        levels has no ids.
+        the content: the result is empty for any other frame, and for a frame that cannot be decoded
+        or nests deeper than 32 levels.
         """
         read = read_text(text, None, MAX_DEPTH)
         if isinstance(read, Malformed):

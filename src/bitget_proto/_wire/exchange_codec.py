@@ -37,7 +37,7 @@ from .requests import (
 from .unified import BATCH, CATEGORIES
 
 MAX_BATCH = 20
-"""The orders in a batch. The number is that of REST; the WebSocket's page names none."""
+"""The maximum number of orders in a batch. REST has this limit; the WebSocket's page names none."""
 
 _PING = Ping()
 _dumps = json.JSONEncoder(separators=(",", ":")).encode
@@ -76,7 +76,7 @@ def encode_batch_reply(
 ) -> str:
     """Return the answer to a batch, as documented: with an order, a code and a text in each item.
 
-    It says "Success", whatever the items say.
+    The answer as a whole always says "Success", even if items are refused.
     """
     args = [{"code": code, "msg": message, **_ids(order)} for order, code, message in items]
     return _success(BATCH, id, args, exchange_ts, remaining)
@@ -110,10 +110,10 @@ def decode_request(
 ) -> Request:
     """Decode a request of a client by the rules of the exchange's page.
 
-    A request that breaks them is a `BadRequest`, with the code to refuse it with. With `lenient`,
-    deviations of existing clients are accepted: the timestamp of a login may be a number, its key
-    `api_key`, and unknown keys are ignored. `dialect` is the API of the account. The limits are
-    those of `decode`. Never raises for the content.
+    A request that breaks a rule is a `BadRequest`, with the code that refuses it. With `lenient`,
+    deviations of existing clients are accepted: the timestamp of a login may be a number, its API
+    key may be named `api_key`, and unknown keys are ignored. `dialect` is the API of the account.
+    The limits are those of `decode`. Never raises for the content.
     """
     text = read_text(message, max_message, max_depth)
     if isinstance(text, Malformed):
@@ -200,7 +200,7 @@ def _unified_request(data: dict[str, Any]) -> Request:
 
 
 def _batch(named: list[_Params], line: InstType | None) -> tuple[CancelOrder, ...]:
-    """Return the orders of a batch. If one has an `orderId`, those that have none are ignored.
+    """Return the orders of a batch. If any has an `orderId`, orders without one are ignored.
 
     The page shows no `category` for a batch; npm's bitget-api sends one.
     """

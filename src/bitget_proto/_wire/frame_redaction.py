@@ -1,7 +1,7 @@
 """Removes secrets from frames before they are shown.
 
 Rules for changes
-- Of a login, only the op and the timestamp are shown, whatever its keys and structure are.
+- A login is shown with its op and its timestamp only, whatever its keys and structure are.
 - The value of a key that names a secret is hidden at any depth.
 - Text that is not a JSON object may be a malformed login: only its length is shown.
 """
@@ -55,7 +55,7 @@ def _is_secret(key: str) -> bool:
 
 
 def _hidden(data: object, *, login: bool) -> object:
-    """Return the data with secrets hidden; of a login, all values but its op and timestamp."""
+    """Return the data with secrets hidden. A login keeps only the values of op and timestamp."""
     if isinstance(data, dict):
         items = cast("dict[str, object]", data).items()
         return {

@@ -50,7 +50,10 @@ class Entry:
 
 @attrs.define
 class Frame:
-    """The keys of a message that are used, undecoded. Other keys may appear at any time."""
+    """The keys of a message that are used. Values of type `Any` have not been checked.
+
+    Other keys may appear at any time.
+    """
 
     event: str | None = None
     arg: list[Entry] | Entry | None = None

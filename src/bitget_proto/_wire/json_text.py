@@ -41,7 +41,7 @@ def readable_text(value: object) -> str:
 
 
 def milliseconds(value: object) -> int | None:
-    """Return milliseconds since 1970: a number on this channel, a string on V3."""
+    """Return milliseconds since 1970, given as a number or a string; None for anything else."""
     if type(value) is str and len(value) <= 16 and value.isascii() and value.isdigit():
         value = int(value)
     return value if type(value) is int and 0 <= value <= MAX_SAFE_INTEGER else None

@@ -19,8 +19,8 @@ UNCHECKED_PER_LEVEL = 16
 """Nesting is not checked in messages of up to this many characters per allowed level, because the
 check takes longer than decoding a reply."""
 UNCHECKED_AT_MOST = 512
-"""Nesting is always checked in messages longer than this, whatever the limit: 8000 levels crash the
-interpreter in a thread with a small stack."""
+"""Nesting is checked in all messages longer than this, unless the depth limit is off: 8000 levels
+crash the interpreter in a thread with a small stack."""
 
 _drop_strings = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL).sub
 _drop_all_but_brackets = re.compile(r"[^][}{]++").sub

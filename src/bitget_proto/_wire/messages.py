@@ -25,7 +25,7 @@ class OrderReply:
     """
 
     order_id: str | None
-    """The exchange's id of the order; None if it has none, or one that is not a string."""
+    """The exchange's id of the order; None if it is missing or not a string."""
 
     client_oid: str | None
     code: str | None = None
@@ -44,7 +44,8 @@ class TradeReply:
     """The id of the request that it answers; None if it has none, several, or a non-string id."""
 
     names_request: bool
-    """Whether it names any request, readable or not. An answer with several entries does."""
+    """Whether it names any request, even one whose id is not readable. An answer with several
+    entries does."""
 
     code: str | None
     """A decimal string without leading zeros; None if the frame has no readable code."""
@@ -56,12 +57,12 @@ class TradeReply:
     """The exchange's timestamp, in milliseconds since 1970. Undocumented, and may be missing."""
 
     not_for_cancel: bool = False
-    """Whether the frame answers something other than a cancel: its echo has another channel than
-    `cancel-order`, or the frame has another `topic`, or another `op` than `trade`. A frame without
-    any of these may answer either."""
+    """Whether the frame answers something other than a cancel: the channel in its echo or its
+    `topic` is not `cancel-order`, or its `op` is not `trade`. A frame with none of the three may
+    answer a cancel or anything else."""
 
     dialect: Dialect = Dialect.CLASSIC
-    """The API whose codes are used."""
+    """The API that defines the meaning of the code."""
 
     orders: tuple[OrderReply, ...] = ()
     """The orders that the answer names; empty on classic accounts."""
@@ -143,12 +144,12 @@ class SubscribeReply:
     """An answer to a subscription of the order channel (`event` is "subscribe" or "error")."""
 
     inst_type: InstType | None
-    """The product line; None on unified accounts, where one subscription is for all."""
+    """The product line; None on unified accounts, where one subscription covers all."""
 
     accepted: bool
     code: str | None
-    """A decimal string without leading zeros; None if the frame has no readable code, as it has
-    none if the subscription was accepted."""
+    """A decimal string without leading zeros; None if the frame has no readable code. A frame that
+    accepts a subscription usually has none."""
 
     message: str
     dialect: Dialect = Dialect.CLASSIC

@@ -34,12 +34,13 @@ STATUSES: Mapping[str, OrderStatus] = MappingProxyType({
 _LINES: Mapping[str, InstType] = MappingProxyType({line.value: line for line in InstType})
 
 _MAX_DIGITS = 40
-"""An amount with more digits before or behind its point is not readable: our choice."""
+"""The largest exponent of an amount that is readable, positive or negative. An amount with more
+than twice as many characters is not readable either. Both limits are our choice."""
 
 
 @attrs.frozen(kw_only=True)
 class OrderKeys:
-    """The names of the keys of an order that differ."""
+    """The names of the keys of an order that differ between APIs, or between pushes and REST."""
 
     inst_id: str
     inst_type: str | None
@@ -82,7 +83,7 @@ def read_orders(
 ) -> tuple[tuple[OrderUpdate, ...], int]:
     """Return the orders of a list, and how many of its items cannot be read.
 
-    An object is a list of one. Anything else is one item that cannot be read.
+    An object counts as a list of one. Anything else counts as one item that cannot be read.
     """
     listed: Iterable[object] = cast("list[object]", items) if isinstance(items, list) else [items]
     read = [read_order(item, keys, inst_type) for item in listed]
@@ -91,8 +92,10 @@ def read_orders(
 
 
 def named_order(data: object) -> OrderReply | None:
-    """Return the ids of the order that the answer to a REST cancel names, as far as it does; None if
-    it names something else, such as a list.
+    """Return the ids of the order that the answer to a REST cancel names.
+
+    An id that the answer does not name is None. The result is None if the answer names something
+    else, such as a list.
     """
     if data in (None, ""):
         return OrderReply(None, None)

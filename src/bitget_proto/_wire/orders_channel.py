@@ -38,6 +38,6 @@ def read_message(
     if event not in ("subscribe", "error"):
         return None
     code = read_code(data.get("code"))
-    # The page's answer has no code.
+    # The answer on the exchange's page has no code.
     accepted = event == "subscribe" and (code == "0" or data.get("code") is None)
     return SubscribeReply(inst_type, accepted, code, readable_text(data.get("msg")), dialect)

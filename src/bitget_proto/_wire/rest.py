@@ -1,8 +1,9 @@
 """REST requests for look-ups and cancels, and the reading of their answers.
 
 - `classic_rest` and `unified_rest` have the paths and the keys of each API.
-- An answer is evidence about orders. So whatever cannot be read completely is `NoAnswer`; above all
-  an empty or unreadable body never means that there is no order. An empty list for one order does.
+- An answer is evidence about orders, so an answer that cannot be read completely is `NoAnswer`. An
+  empty or unreadable body never means that there is no order. An empty list, as the answer about
+  one order, does.
 - Reading never raises because of what an answer contains.
 """
 
@@ -37,7 +38,7 @@ from .order_items import named_order, read_orders
 from .rest_pages import Page, get
 
 MAX_BODY: Final = 4 * 2**20
-"""A longer body is not read: our choice. A page of 100 orders has some 100 kB."""
+"""A longer body is not read. The limit is our choice: a page of 100 orders has some 100 kB."""
 
 NO_COUNTDOWN: Final = (
     "the exchange has a countdown for unified accounts only (Dialect.UNIFIED), and no other dead "
@@ -68,8 +69,8 @@ class RestCodec:
     """Makes REST requests about orders, and reads their answers, for one dialect.
 
     `dialect` is the API of the account. Sign a request with `sign_request`, send it with any HTTP
-    client, and pass status and body of the answer back. Reading never raises because of what the
-    answer contains.
+    client, and pass back the status and the body of the answer. Reading never raises because of
+    what the answer contains.
 
     Raises: ValidationError if `dialect` is not a dialect.
     """
@@ -99,7 +100,7 @@ class RestCodec:
         An order that has both ids is looked up by its `order_id`. A classic account finds a spot
         order by its `client_oid` for 2 hours only.
 
-        Raises: ValidationError for anything else than a question, or on classic accounts for an
+        Raises: ValidationError for anything other than a question, or on classic accounts for an
         order without an `inst_id`, or for a product line that only unified accounts have.
         """
         _check_question(question)
@@ -112,8 +113,8 @@ class RestCodec:
     def cancel(self, order: CancelOrder) -> RestRequest:
         """Return the request to cancel an order, named by its prevailing id.
 
-        "Rate limit will be shared with Rest API" (Cancel Order Channel): it counts as a cancel of
-        the WebSocket does.
+        "Rate limit will be shared with Rest API" (Cancel Order Channel): the request counts like a
+        cancel over the WebSocket.
 
         Raises: ValidationError on classic accounts for an order without an `inst_id`, or of a
         product line that only unified accounts have.
@@ -123,9 +124,10 @@ class RestCodec:
     def cancel_by_symbol(self, inst_type: InstType | None, inst_id: str | None) -> RestRequest:
         """Return the request to cancel all open orders of an instrument at once.
 
-        Classic accounts have it for spot, with an `inst_id`; None for `inst_type` means SPOT there.
-        Unified accounts have it for each `inst_type`, and without an `inst_id` for all instruments
-        of that product line. "5 times/1s (UID)" (Cancel Symbol Orders).
+        On classic accounts the request exists only for spot and needs an `inst_id`; None for
+        `inst_type` means SPOT there. On unified accounts it exists for each `inst_type`; without an
+        `inst_id` it is for all instruments of that product line. "5 times/1s (UID)" (Cancel Symbol
+        Orders).
 
         Raises: ValidationError where the exchange has no such request, and for an instrument or a
         product line that no order can have.
@@ -140,16 +142,17 @@ class RestCodec:
     def account_kind(self) -> RestRequest:
         """Return the request whose answer tells a unified account from a classic one.
 
-        The key of either kind logs in on the WebSocket of both, so a successful login says nothing.
+        A key of either kind can log in to both WebSockets, so a successful login does not show the
+        kind.
         """
         return get("/api/v3/account/settings")
 
     def countdown(self, seconds: int) -> RestRequest:
-        """Return the request that starts, or starts again, the countdown of a unified account.
+        """Return the request that starts, restarts or stops the countdown of a unified account.
 
-        At its end the exchange cancels all orders of the account, and the countdown is off. 0 turns
-        it off; else `seconds` is 5 to 60. At most one such request a second, and access is granted
-        on request (REST API V3, Countdown Cancel All).
+        When the countdown ends, the exchange cancels all orders of the account, and the countdown
+        is off. `seconds` is 5 to 60, or 0 to stop the countdown. The exchange takes at most one
+        such request a second, and grants access on request (REST API V3, Countdown Cancel All).
 
         Raises: ValidationError on classic accounts, which have no countdown, or for another number
         of seconds.
@@ -168,12 +171,13 @@ class RestCodec:
     def read_look_up(self, question: Question, status: int, body: str | bytes) -> LookUpReply:
         """Return what the answer to this question says.
 
-        `status` is the HTTP status and `body` the whole body. An empty list, or one of the codes
-        25204, 40109 and 43001, answers `OneOrder` with `NoSuchOrder`. Everything that is not a
-        complete answer is `NoAnswer`: other errors, a body that cannot be read or has an order that
-        cannot be read, and another order than the one that was asked for.
+        `status` is the HTTP status and `body` the whole body. For `OneOrder`, an empty list or one
+        of the codes 25204, 40109 and 43001 means `NoSuchOrder`. Everything that is not a complete
+        answer is `NoAnswer`: other errors, a body or an order that cannot be read, and an answer
+        about orders that were not asked for.
 
-        Raises: ValidationError if the body is neither text nor bytes, and as `look_up`.
+        Raises: ValidationError if the body is neither text nor bytes, for anything other than a
+        question, and on classic accounts for a product line that only unified accounts have.
         """
         _check_question(question)
         data = _read_object(body)
@@ -192,10 +196,10 @@ class RestCodec:
     ) -> TradeReply | ErrorReply:
         """Return what the answer to the cancel of this order says.
 
-        A `TradeReply` if the exchange accepted the request, with the status 200 and code 0. Anything
-        else is an `ErrorReply`. Some answers prove nothing: one that cannot be read or names another
-        order, code 0 with another status, and the code of a refusal with a status of 500 or more.
-        The `ErrorReply` then has no code, and `message` says what came.
+        Return a `TradeReply` if the exchange accepted the request (status 200 and code 0), and an
+        `ErrorReply` for any other answer. An answer proves nothing if it cannot be read or names
+        another order, if it has code 0 with another status, or if it has the code of a refusal with
+        a status of 500 or more. Its `ErrorReply` has no code, and `message` says what came.
 
         Raises: ValidationError if the body is neither text nor bytes.
         """
@@ -224,12 +228,11 @@ class RestCodec:
         return self._error(code, text, exchange_ts)
 
     def read_taken(self, status: int, body: str | bytes) -> NoAnswer | None:
-        """Return None if the exchange took the request of `cancel_by_symbol` or `countdown`, and
-        otherwise why not.
+        """Return None if the exchange took a `cancel_by_symbol` or `countdown`, else why not.
 
-        Neither says anything about an order: on classic accounts a cancel by symbol is "executed
-        asynchronously" (Cancel Symbol Orders). Look the orders up. Without a complete answer, the
-        exchange may have taken the request all the same.
+        Neither result says anything about an order: on classic accounts a cancel by symbol is
+        "executed asynchronously" (Cancel Symbol Orders). Look the orders up. If there is no
+        complete answer, the exchange may still have taken the request.
 
         Raises: ValidationError if the body is neither text nor bytes.
         """
@@ -242,7 +245,7 @@ class RestCodec:
         return self._no_answer(status, code, readable_text(data.get("msg")))
 
     def read_server_time(self, status: int, body: str | bytes) -> int | None:
-        """Return the exchange's time in milliseconds since 1970; None if there is no such answer.
+        """Return the exchange's time in milliseconds since 1970; None if the answer has none.
 
         Raises: ValidationError if the body is neither text nor bytes.
         """

@@ -1,4 +1,4 @@
-"""What the REST spelling of a dialect consists of, and how requests are written."""
+"""The parts of a dialect's REST spelling, with helpers that write requests and read answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .json_text import dumps, readable_text
 from .order_items import OrderKeys
 
 PAGE: Final = 100
-"""The most orders that one page has, which is what every request for a page asks for."""
+"""The maximum number of orders on a page. Every request for a page asks for this number."""
 
 Parameters: TypeAlias = dict[str, str | None]
 """The parameters of a request; those that are None are left out."""
@@ -80,7 +80,7 @@ def listed(data: object, key: str | None = None) -> list[object] | None:
 
 
 def one_or_none(data: object) -> list[object] | None:
-    """Return an object as a list of one, and an empty list; None for any other shape."""
+    """Return an object as a list of one, and an empty list as it is; None for any other shape."""
     if isinstance(data, dict):
         return [cast("dict[str, object]", data)]
     return [] if data == [] else None
@@ -94,7 +94,10 @@ def word(data: object, key: str) -> str | None:
 
 
 def _percent_encoded(value: str) -> str:
-    """Return a value with everything encoded but what a query may have and no server decodes."""
+    """Return a value percent-encoded, except for ASCII letters, digits and `-._~:/$`.
+
+    A query may contain these characters, and no server decodes them.
+    """
     return "".join(
         chr(byte)
         if (chr(byte).isalnum() and byte < 128) or chr(byte) in "-._~:/$"

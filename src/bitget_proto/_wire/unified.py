@@ -1,12 +1,12 @@
 """The frames of unified accounts (API V3), as recorded on the live service.
 
-- A cancel names the order alone. Its product line is optional, and a wrong one reads as "not
-  found".
-- The id of a request, and of its answer, is at the top of the frame.
+- A cancel needs only an id of the order. The product line is optional; the exchange answers a wrong
+  product line with "not found".
+- The id of a request, and of its answer, is at the top level of the frame.
 - `code` and `ts` of an answer are strings. A refusal has an id, a code and a text, and nothing else.
-- A batch names up to 20 orders, all by the exchange's ids or all by the client's: with both kinds
-  in one frame, the client's are ignored. The success of its answer says nothing about an order; the
-  code of the order's own item does.
+- A batch names up to 20 orders, all by the exchange's ids or all by the client's ids. If a frame
+  has both kinds, the exchange ignores the client's ids. A success of the whole answer says nothing
+  about an order; the code in the order's item does.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from .orders_channel import OfChannel, one_object, read_message
 CATEGORIES: Mapping[InstType, str] = MappingProxyType(
     {line: line.value.lower() for line in InstType}
 )
-"""The names of the product lines on the WebSocket. Upper case is refused with 41101."""
+"""The names of the product lines on the WebSocket. The exchange refuses upper case with 41101."""
 
 BATCH = "batch-cancel"
 """The `topic` of a batch and of its answer."""
 
 _BATCH_TOPICS = (BATCH, "batch-cancel-order")
-"""The second is what another client sends. The page has the first."""
+"""The exchange's page has the first; another client sends the second."""
 
 
 ORDERS = "order"
@@ -68,7 +68,7 @@ def encode_cancel(order: CancelOrder, id: str) -> str:
 
 
 def encode_batch(orders: Sequence[CancelOrder], id: str) -> str:
-    """Return the request to cancel these orders, of which each is named by one id."""
+    """Return the request to cancel these orders, each named by one id."""
     args = ",".join(
         f'{{"{"orderId" if by_order_id else "clientOid"}":{quoted(id)}}}'
         for by_order_id, id in map(prevailing_id, orders)
@@ -77,16 +77,16 @@ def encode_batch(orders: Sequence[CancelOrder], id: str) -> str:
 
 
 def encode_subscribe(_: Iterable[InstType] | None) -> str:
-    """Return the request for pushes about all orders, whatever the product lines."""
+    """Return the request for pushes about the orders of all product lines."""
     return f'{{"op":"subscribe","args":[{{"instType":"{_ACCOUNT}","topic":"{ORDERS}"}}]}}'
 
 
 def check_order(order: CancelOrder) -> None:
-    """Accept every order: an order id is all that a unified account needs."""
+    """Accept every order: a unified account needs only an id, and every order has one."""
 
 
 def _named(order: CancelOrder) -> str:
-    """Return the object that names an order, by each of its ids."""
+    """Return the object that names an order, with all of its ids."""
     ids = {"orderId": order.order_id, "clientOid": order.client_oid}
     return (
         "{" + ",".join(f'"{key}":{quoted(id)}' for key, id in ids.items() if id is not None) + "}"
@@ -96,7 +96,7 @@ def _named(order: CancelOrder) -> str:
 def message(frame: Frame, text: str, of_channel: OfChannel) -> Message:
     """Return the message that a frame contains.
 
-    A frame is read like one of a classic account whose `arg` has the id.
+    A frame is read like a frame of a classic account, as if `arg` had the id.
     """
     if frame.id is not None:
         frame.arg = [Entry(frame.id)]

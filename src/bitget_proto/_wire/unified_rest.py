@@ -1,8 +1,8 @@
 """The REST requests and answers of unified accounts (API V3).
 
 - A product line is a `category`, in upper case, unlike on the WebSocket. It is optional.
-- An answer about one order is an object; about several, a list inside an object, which may be null,
-  with a `cursor` to the next page.
+- An answer about one order is an object. An answer about several orders is an object with a list,
+  which may be null, and a `cursor` to the next page.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _cancel_by_symbol(inst_type: InstType | None, inst_id: str | None) -> RestRe
 
 
 def countdown(seconds: int) -> RestRequest:
-    """Return the request that starts the countdown anew, or with 0 turns it off."""
+    """Return the request that starts or restarts the countdown, or stops it with 0."""
     return post("/api/v3/trade/countdown-cancel-all", {"countdown": str(seconds)})
 
 
@@ -77,7 +77,7 @@ def _page(question: Question, data: object) -> Page | None:
         return None if items is None else Page(items)
     cursor = word(data, "cursor")
     if cursor is None:
-        # A full page must lead to another one, or it says nothing about the orders that it lacks.
+        # A full page must name the next one. Otherwise it proves nothing about other orders.
         return Page(items) if len(items) < PAGE else None
     return None if cursor == question.page else Page(items, cursor)
 

@@ -97,7 +97,7 @@ _HOMES = MappingProxyType({
 """The module that defines each name of the conformance kit."""
 
 
-if not TYPE_CHECKING:  # otherwise type checkers would accept any name
+if not TYPE_CHECKING:  # hidden from type checkers, which would then accept any name
 
     def __getattr__(name: str) -> object:
         if name not in _HOMES:

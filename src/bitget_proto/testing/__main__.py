@@ -1,6 +1,6 @@
 """Checks a driver: `python -m bitget_proto.testing mypackage:make_driver`.
 
-With `--session`, a driver of a `Session`.
+With `--session`, it checks a driver of a `Session`.
 
 Plays the conformance kit. Prints one line per scenario as it is played, then the rules that were
 broken. Needs only the standard library. Exits with 0 when every rule was kept, 1 when one was
@@ -99,7 +99,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     parser.add_argument(
         "--main-thread",
         action="store_true",
-        help="run the driver in the main thread, as Tk and Qt need it",
+        help="run the driver in the main thread, as Tk and Qt require",
     )
     parser.add_argument("--list", action="store_true", help="list the scenarios and exit")
     given = parser.parse_args(arguments)

@@ -61,7 +61,7 @@ def session_scenarios(
 ) -> Callable[[Scenario], None]:
     """Return a parametrized test with one case per scenario of `check_session_driver`.
 
-    The arguments are as for `scenarios`.
+    The arguments are those of `scenarios`.
 
     Raises: ValidationError for an unknown scenario name.
     """

@@ -1,4 +1,4 @@
-"""A virtual clock. It never runs backwards, and never by itself."""
+"""A virtual clock. It never runs backwards, and advances only when a test advances it."""
 
 from __future__ import annotations
 

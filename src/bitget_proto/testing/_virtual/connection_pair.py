@@ -146,7 +146,7 @@ class Pair:
             self._wire.cut(reason)
 
     def stall(self) -> None:
-        """Block the client's writes. At most one frame is taken from it, and not sent."""
+        """Block the client's writes. At most one frame is taken from it, and waits for `resume`."""
         self._wire.stalled = True
 
     def resume(self) -> None:
@@ -160,7 +160,7 @@ class Pair:
         self._wire.frozen = True
 
     def thaw(self) -> None:
-        """Resume delivery, starting with the messages that were held up, and settle."""
+        """Resume delivery, starting with the delayed messages, and settle."""
         self._wire.frozen = False
         self.settle()
 

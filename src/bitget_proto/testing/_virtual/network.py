@@ -99,8 +99,7 @@ class Wire(Generic[_T]):
     def hang_up(self, *, abort: bool) -> None:
         """Close the client's end; a frame that is not written yet is lost.
 
-        With `abort`, the frames that a frozen wire holds up are lost too, as the kernel discards
-        them.
+        With `abort`, the frames that wait on a frozen wire are lost too: the kernel discards them.
         """
         self.unwritten, self.hung_up = None, True
         if abort and self.frozen:
@@ -141,8 +140,8 @@ class Wire(Generic[_T]):
     def arrive(self) -> str | End | None:
         """Deliver the first arrival.
 
-        Return a text for the client, None for a message that was delivered to the exchange, or the
-        end whose close has arrived; the wire is then cut.
+        Return a text for the client, or None for a message that was delivered to the exchange. For
+        a close, cut the wire and return the end that closed.
         """
         now = self._clock.now
         if self._to_exchange and self._to_exchange[0][0] <= now:

@@ -2,8 +2,8 @@
 
 - `SessionPair` must keep the driver contract exactly, so that a failing test is never the driver's
   fault.
-- Links do not wait for each other. Dials that are due at the same time as arrivals are answered
-  first, and then REST requests.
+- Links do not wait for each other. At equal times, dials are answered first, then REST requests
+  are handled, and then messages arrive on links.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ class _Request:
 
     cancel: RestCancel
     due: float
-    """When it arrives at the exchange, and then when its answer arrives here."""
+    """When the request arrives at the exchange or, after that, its answer at the client."""
 
     refused: bool = False
-    """Whether no connection can be opened."""
+    """Whether no connection could be opened for it."""
 
     arrived: bool = False
     answer: tuple[int, bytes] | None = None
@@ -191,7 +191,10 @@ class SessionPair:
         self.settle()
 
     def stall(self, link: int | None = None) -> None:
-        """Block the client's writes on a link. At most one frame is taken from it, and not sent."""
+        """Block the client's writes on a link.
+
+        At most one frame is taken from the client, and waits for `resume`.
+        """
         self._wires[self._number(link)].stalled = True
 
     def resume(self, link: int | None = None) -> None:
@@ -204,7 +207,7 @@ class SessionPair:
         self._wires[self._number(link)].frozen = True
 
     def thaw(self, link: int | None = None) -> None:
-        """Resume delivery on a link, starting with held-up messages, and settle."""
+        """Resume delivery on a link, starting with the delayed messages, and settle."""
         self._wires[self._number(link)].frozen = False
         self.settle()
 
