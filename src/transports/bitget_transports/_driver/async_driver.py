@@ -50,7 +50,7 @@ class AsyncDriver(Driver):
     rest_sender: SendRest | None = None
     """Sends the requests of `rest`."""
     ask_time: Callable[[], Awaitable[None]] | None = None
-    """Requests the exchange's time by REST, and calls `time_answered`; None where REST is not used."""
+    """Requests the exchange's time by REST, and calls `time_answered`; None without REST."""
 
     owner: Owner | None = None
     """The task that keeps the channel open; None inside `async with`."""

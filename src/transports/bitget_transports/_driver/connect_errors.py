@@ -83,7 +83,7 @@ def could_not_connect(
     target: Target, error: BaseException, via: Proxy | None = None
 ) -> ConnectFailed:
     """Return the error for a failed TCP connection or TLS handshake, caused by `error`. `via` is the
-    proxy while it has not connected to the exchange.
+    proxy, until it has connected to the exchange; then None.
     """
     failure = _describe(target, error) if via is None else _unreachable(via, error)
     failure.__cause__ = error
@@ -193,8 +193,8 @@ def is_end(error: BaseException) -> bool:
 def took_too_long(
     target: Target, limits: Limits, race: AddressRace | None = None, via: Proxy | None = None
 ) -> ConnectFailed:
-    """Return the error for an expired `Limits.open_timeout`. `via` is the proxy while it has not
-    connected to the exchange.
+    """Return the error for an expired `Limits.open_timeout`. `via` is the proxy, until it has
+    connected to the exchange; then None.
     """
     progress = "" if race is None else race.progress()
     if via is not None:

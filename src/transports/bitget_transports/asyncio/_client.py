@@ -108,9 +108,9 @@ def connect(
     `orders=True` subscribes to changes of the account's orders, which arrive as `OrderUpdate`
     events, and enables `Channel.confirm` and `Channel.cancel_all`. These send REST requests with
     httpx (the extra `rest`) or with `rest`: a function that takes a `RestRequest` and its headers,
-    sends the request to the exchange, and returns the status and the body of the answer.
-    Without `rest`, requests go to the exchange's REST host if `url` is one of the exchange's own
-    URLs, and otherwise to the host of `url`. Before the first login, the exchange's time is requested by
+    sends the request to the exchange, and returns the status and the body of the answer. Without
+    `rest`, requests go to the exchange's REST host if `url` is one of the exchange's own URLs, and
+    otherwise to the host of `url`. Before the first login, the exchange's time is requested by
     REST, without headers, if the wall clock seems wrong or the answer to the handshake has no date.
 
     If `wall_clock`, `trace` or `observe` raises an `Exception`, no cancel is stopped. The exception

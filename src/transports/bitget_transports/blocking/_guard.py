@@ -24,7 +24,7 @@ from .._driver.guard import Guard, GuardDriver, guarded_account
 from .._driver.rest import BlockingHttpxSender, SendRestBlocking, check_rest
 
 _MAX_THREADS = 4
-"""The number of requests that may hang at a time. Our choice."""
+"""The number of requests that may hang at the same time. Our choice."""
 
 
 @contextmanager
