@@ -3,7 +3,7 @@ ones, whatever the libraries below them say.
 
 - Errors are returned and not raised, because they may be raised in another task or in a later call.
   Each says what to do.
-- A message names the host and the port, and nothing of a key.
+- A message names the host and the port, and never any part of a key.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _PARTS = {
     EHOSTUNREACH: _NO_ROUTE,
     ETIMEDOUT: ("{} did not answer", "check the network and the URL"),
 }  # fmt: skip
-"""For each errno, the part that failed and what to do."""
+"""For each errno, what failed and what to do."""
 
 _CHECK_PROXY = "check the URL of the proxy (proxy=, HTTPS_PROXY)"
 
@@ -150,7 +150,7 @@ def proxy_refused(proxy: Proxy, target: Target, answer: str) -> ConnectFailed:
 
 
 def proxy_wants_credentials(proxy: Proxy, target: Target, answer: str) -> ConnectFailed:
-    """Return the error for a proxy that refused its user and password, or the lack of them."""
+    """Return the error for a proxy that refused the user and password, or requires them."""
     given = (
         "refused its user and password" if proxy.user is not None else "wants a user and a password"
     )
@@ -252,7 +252,7 @@ def login_error(target: Target, closed: Closed | Ended | LinkClosed) -> ConnectF
 
 
 def no_login(limits: Limits, last: ConnectFailed | None) -> ConnectFailed:
-    """Return the error for an expired `Limits.up_timeout`; `last` is why the last link has ended."""
+    """Return the error for an expired `Limits.up_timeout`; `last` is why the last link ended."""
     if last is None:
         why = ", and the first connection has not ended: check the network, or raise Limits.up_timeout"
     else:
@@ -282,7 +282,9 @@ def interrupted(error: BaseException) -> str:
 
 
 def connection_broken(error: BaseException | None = None) -> str:
-    """Describe the end of an open WebSocket without a close frame; None is the end of the stream."""
+    """Describe the end of an open WebSocket without a close frame; None stands for the end of the
+    stream.
+    """
     if isinstance(error, ssl.SSLError) and not is_end(error):
         return f"the connection broke: TLS failed ({error.reason or 'without a reason'})"
     if isinstance(error, OSError) and error.errno and not is_end(error):

@@ -140,7 +140,7 @@ class _Driver(GuardDriver):
     def finish(self) -> None:
         """Stop as asked, and wait until that is done.
 
-        Raises: GuardFailed if the countdown may still be on, and should not be.
+        Raises: GuardFailed if the countdown should be off, but may still be on.
         """
         with self._news:
             self.stop_as_asked()
