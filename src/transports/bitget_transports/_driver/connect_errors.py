@@ -82,8 +82,8 @@ _VIOLATIONS = {
 def could_not_connect(
     target: Target, error: BaseException, via: Proxy | None = None
 ) -> ConnectFailed:
-    """Return the error for a failed TCP connection or TLS handshake, caused by `error`. `via` is the
-    proxy, until it has connected to the exchange; then None.
+    """Return the error for a failed TCP connection or TLS handshake, caused by `error`. `via` is
+    the proxy, until it has connected to the exchange; then None.
     """
     failure = _describe(target, error) if via is None else _unreachable(via, error)
     failure.__cause__ = error
@@ -155,8 +155,8 @@ def proxy_wants_credentials(proxy: Proxy, target: Target, answer: str) -> Connec
         "refused its user and password" if proxy.user is not None else "wants a user and a password"
     )
     return ConnectFailed(
-        f"{proxy} {given} for {target.host}:{target.port} ({answer}): give those of the proxy in its "
-        "URL, such as http://USER:PASSWORD@HOST:PORT, with special characters as %…"
+        f"{proxy} {given} for {target.host}:{target.port} ({answer}): give the proxy's user and "
+        "password in its URL, such as http://USER:PASSWORD@HOST:PORT, with special characters as %…"
     )
 
 

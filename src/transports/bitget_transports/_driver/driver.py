@@ -79,7 +79,7 @@ class Link(Protocol):
 
     @property
     def address(self) -> Address | None:
-        """The address that the transport has connected to; None if the transport did not choose it."""
+        """The address that the transport connected to; None if it did not choose the address."""
         ...
 
     def write(self, text: str, ids: tuple[str, ...]) -> None: ...

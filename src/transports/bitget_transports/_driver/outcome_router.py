@@ -160,8 +160,8 @@ class OutcomeRouter:
     ) -> bool:
         """Take the next of the waiter's orders if there is room, and return whether one was taken.
 
-        Raises: the same as `cancel`, and what the iterator of the orders raises. NoRoom only when waiting
-        would not help, because unread outcomes hold every place.
+        Raises: the same as `cancel`, and what the iterator of the orders raises. NoRoom only when
+        waiting would not help, because unread outcomes hold every place.
         """
         if waiter.orders is None:
             return False

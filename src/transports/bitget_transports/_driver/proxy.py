@@ -72,7 +72,7 @@ class Proxy:
             name, url = "proxy", setting
         else:
             raise ValidationError(
-                "proxy must be a URL, None for no proxy, or True for that of the environment; got "
+                "proxy must be a URL, None for no proxy, or True for the proxy of the environment; got "
                 f"a value of type {type(setting).__name__}"
             )
         proxy = cls._of(url, name)

@@ -1,4 +1,4 @@
-"""Runs the script of the ring with redis-py, by its asyncio client and by its blocking one.
+"""Runs the script of the ring with redis-py, through its asyncio client or its blocking one.
 
 Neither this module nor our clients retry anything: a late answer is useless, and `Lease` asks
 again. A client that the caller passes keeps its own settings, and is not closed.

@@ -17,7 +17,8 @@ What httpx-ws 0.9.0 does, and what this file does about it:
 - The errors of wsproto, below it, contain what could not be sent, including the login. Here none of
   them is repeated or chained.
 - wsproto reports an invalid frame as if the peer had closed. Here the two are distinguished. Both
-  are answered with a close frame of code 1000. Here the code is that of the error, or the peer's.
+  are answered with a close frame of code 1000. Here that frame has the code of the error, or the
+  peer's code.
 - A message passes through a queue and an extra task. Here it is taken before the queue.
 - httpcore, below it, does not close a socket whose TLS handshake is cancelled. Here it is closed.
 - It sends WebSocket pings, which the exchange does not count. Here they are disabled.
@@ -271,7 +272,7 @@ class HttpxWebSocket:
 
     def _broken(self, error: Exception) -> str:
         """Return why the connection ended without a close frame."""
-        # httpx-ws raises an error of its own, without that of the stream.
+        # httpx-ws raises an error of its own, which does not contain the error of the stream.
         found = causes(self._meter.failure or error)
         return connection_broken(next((at for at in found if isinstance(at, OSError)), None))
 
@@ -392,7 +393,7 @@ class _Metered(httpcore.AsyncNetworkStream):
 
 
 def _as_httpcore(error: Exception) -> Exception | None:
-    """Return an error of httpcore2 as that of httpcore, which httpx-ws expects; None for others."""
+    """Return httpcore's counterpart of an httpcore2 error, for httpx-ws; None for other errors."""
     if core_of(error) in (None, httpcore):
         return None
     same: type[Exception] = getattr(httpcore, type(error).__name__)
