@@ -337,7 +337,7 @@ def test_taking_an_order_raises_no_room_when_only_reading_helps() -> None:
     harness.answer("a")
     with pytest.raises(
         NoRoom,
-        match=r"unread outcomes.* The orders gave CancelOrder\(.*'1'.*, and it was not taken",
+        match=r"unread outcomes.*The iterable had yielded CancelOrder\(.*'1'.* which was not taken",
     ):
         harness.fill(waiter)
     assert harness.sent == ["a"]

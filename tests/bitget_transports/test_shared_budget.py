@@ -182,7 +182,7 @@ def test_wrong_arguments_are_refused_before_anything_is_dialled(flavour: Flavour
     def enter(*arguments: Any, **options: Any) -> None:
         flavour.run(lambda _: entered(*arguments, **options))
 
-    with pytest.raises(ValidationError, match="store is no URL"):
+    with pytest.raises(ValidationError, match="store is not the URL"):
         enter("127.0.0.1:6379", "mine")
     with pytest.raises(ValidationError, match=r"store must be a URL or a redis\.(asyncio\.)?Redis"):
         enter(6379, "mine")

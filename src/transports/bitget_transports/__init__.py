@@ -1,8 +1,8 @@
 """Transports: `bitget_proto` over asyncio, anyio and blocking sockets.
 
 `connect` and `open_session` in `bitget_transports.anyio` and `.asyncio` open a `Channel` and a
-`SessionChannel`; those in `.blocking` yield their own channels with the same methods. Each needs
-the extra of the same name.
+`SessionChannel`. The functions in `.blocking` open channels of their own, with the same methods.
+Each transport needs the extra of the same name.
 
 This package imports only public names of `bitget_proto`. The names below are imported lazily,
 because pytest imports this package for its plugin in every run where it is installed.

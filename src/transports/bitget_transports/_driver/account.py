@@ -80,7 +80,8 @@ class Account:
         return login
 
     def sign_rest(self, request: RestRequest, time: float | None = None) -> dict[str, str]:
-        """Return the headers of a REST request, signed for this time; None is the wall clock's.
+        """Return the headers of a REST request, signed for `time`; None is the time of the wall
+        clock.
 
         Raises: RestFailed if the wall clock fails.
         """

@@ -1,6 +1,6 @@
 """The order in which the addresses of a host are dialled, and when (RFC 8305, "Happy Eyeballs").
 
-Nothing here resolves, connects or reads a clock: the caller does, and says what happened.
+Nothing here resolves, connects or reads a clock: the caller does that, and reports what happened.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class AddressesFailed(OSError):
         self.addresses = [_host(address) for address in failures]
         numbers = {error.errno for error in failures.values()}
         self.errno = numbers.pop() if len(numbers) == 1 else None
-        """That of each attempt, when they all failed in the same way."""
+        """The errno of all attempts, when they failed with the same one; else None."""
 
 
 class AddressBook:
-    """Remembers how dials of one host went, and orders its addresses for the next.
+    """Remembers how dials of one host went, and orders its addresses for the next dial.
 
     The address where a login was accepted last comes first. Addresses that were connected to, and
     where no login has been accepted since, come last; the one that was tried longest ago comes
@@ -41,8 +41,8 @@ class AddressBook:
 
     def __init__(self) -> None:
         self._ranks: dict[tuple[Any, ...], int] = {}
-        """For each socket address, where it comes: -1 for the first; 0, or missing, in between;
-        larger numbers, which grow with each connection, at the end.
+        """The rank of each socket address: -1 comes first; 0, or no rank, comes in between; larger
+        numbers, which grow with each connection, come last.
         """
         self._turns = count(1)
 
@@ -66,7 +66,7 @@ class AddressBook:
 
 
 class AddressRace:
-    """One dial: attempts to connect to the addresses of a host, of which the first to connect wins.
+    """One dial: attempts to connect to the addresses of a host. The first to connect wins.
 
     Call `next` at `until` and after each `failed`, and begin the attempt that it returns.
     """
@@ -105,7 +105,7 @@ class AddressRace:
         self._next_at = -inf
 
     def connected(self, address: Address) -> bool:
-        """An attempt succeeded. Return whether it is the first: otherwise close its socket."""
+        """An attempt succeeded. Return whether it is the first; if not, close its socket."""
         if self.winner is not None:
             return False
         self.winner = address
@@ -122,8 +122,8 @@ class AddressRace:
         return next(iter(failures.values())) if len(failures) == 1 else AddressesFailed(failures)
 
     def progress(self) -> str:
-        """Describe what the attempts have come to, for people; "" when there is nothing to add: one
-        address, or a connection.
+        """Describe how the attempts went, for a message; "" when there is nothing to add, because
+        the host has only one address or is connected.
         """
         if self.winner is not None or len(self._waiting) + len(self._failures) < 2:
             return ""

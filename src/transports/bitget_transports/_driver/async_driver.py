@@ -50,7 +50,7 @@ class AsyncDriver(Driver):
     rest_sender: SendRest | None = None
     """Sends the requests of `rest`."""
     ask_time: Callable[[], Awaitable[None]] | None = None
-    """Requests the exchange's time by REST, and calls `time_answered`; None where REST is not used."""
+    """Requests the exchange's time by REST, and calls `time_answered`; None without REST."""
 
     owner: Owner | None = None
     """The task that keeps the channel open; None inside `async with`."""
@@ -130,14 +130,14 @@ class AsyncDriver(Driver):
             )
 
     def check_reader(self) -> None:
-        """Like `check_loop`, but allow anyone to read the events of a channel that has ended. One
-        whose event loop was closed ends here.
+        """Like `check_loop`, but allow any caller to read the events of a channel that has ended. A
+        channel whose event loop was closed ends here.
         """
         if self.router.closed is None and not self.end_without_loop():
             self.check_loop()
 
     def end_without_loop(self) -> bool:
-        """End the channel if its event loop was closed before it, and return whether that was so."""
+        """End the channel if its event loop was closed first, and return whether it was."""
         if not isinstance(self.home, asyncio.AbstractEventLoop) or not self.home.is_closed():
             return False
         if self.router.closed is None:
@@ -169,7 +169,7 @@ class Owner:
     """One task that opens a driver and closes it after the end, so that the channel may be opened
     and closed in different tasks.
 
-    A cancel scope must be left in the task that has entered it, and `running` has some.
+    A cancel scope must be left in the task that entered it, and `running` enters cancel scopes.
     """
 
     def __init__(self, driver: AsyncDriver) -> None:
@@ -178,10 +178,10 @@ class Owner:
         """Whether every socket is closed and no task is left."""
         self._opened = driver.flag()
         self._failure: BaseException | None = None
-        """What ended the channel, besides its own end. `open` or `close` raises it, once."""
+        """The exception that ended the task, if any. `open` or `close` raises it, once."""
         self._task: asyncio.Task[None] | None = None
         self._unclosed = False
-        """Whether the task was ended from outside, before the channel."""
+        """Whether the task was ended from outside, before the channel had ended."""
 
     async def open(self, task_group: TaskGroup | None) -> None:
         """Start the task, and wait until a login is accepted.
@@ -247,7 +247,7 @@ class Owner:
             self._finish(None)
 
     def _task_done(self) -> None:
-        """The task has ended. One that was cancelled before its first step has run nothing."""
+        """The task has ended. If it was cancelled before its first step, it has run nothing."""
         if not self.finished:
             self._finish(asyncio.CancelledError())
 
@@ -272,7 +272,7 @@ class Owner:
 async def wait_until_up(driver: AsyncDriver) -> None:
     """Wait until a login is accepted.
 
-    Raises: ConnectFailed when none will be.
+    Raises: ConnectFailed when no login will be accepted.
     """
     while not driver.is_up():
         if driver.waits_for_time and driver.ask_time is not None:

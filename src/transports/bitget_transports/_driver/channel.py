@@ -39,8 +39,9 @@ class Channel:
     """A logged-in connection, from `connect`: cancel orders, send frames of your own, read events.
 
     Use it in its event loop, from any number of tasks: a call from another thread or loop raises
-    LocalProtocolError. Only `state`, `in_flight` and `capacity` may be read anywhere, and the events
-    of a channel that has ended. A call that raises LocalProtocolError leaves the state unchanged.
+    LocalProtocolError. Only `state`, `in_flight` and `capacity`, and the events of a channel that
+    has ended, may be read anywhere. A call that raises LocalProtocolError leaves the state
+    unchanged.
     """
 
     def __init__(self, driver: AsyncDriver, confirming: AsyncConfirming | None = None) -> None:
@@ -94,14 +95,14 @@ class Channel:
         """Cancel many orders, as many at a time as there is room for:
         `async for outcome in channel.cancel_many(orders)`.
 
-        Outcomes come in the order in which they become known; `outcome.order` is the order of each.
+        Outcomes come as they become known; `outcome.order` is the order that each belongs to.
         Orders are taken from the iterable as there is room. None are taken after the loop is left
-        or the wait cancelled: outcomes of orders taken before then come in `events`. On a channel
-        that has ended, the outcome is `Unresolved(sent=False)` for all that remain.
+        or the wait is cancelled: outcomes of orders taken before then come in `events`. On a
+        channel that has ended, the outcome of each remaining order is `Unresolved(sent=False)`.
 
         Outcomes that have arrived and were not fetched keep their places. So do not start a
-        `cancel_many` inside the loop over another one in the same task: when the outer one holds
-        every place, the inner one waits for room that only this task could make.
+        `cancel_many` inside the loop over another `cancel_many` in the same task: when the outer
+        loop holds every place, the inner one waits for room that only this task could free.
 
         Raises: during iteration, what `cancel` raises, and what the iterable raises; outcomes of
         orders taken before then come in `events`. NoRoom only when unread outcomes in `events` hold
@@ -113,9 +114,9 @@ class Channel:
     async def confirm(self, outcome: Outcome) -> Final:
         """Find out what became of the order of an outcome, and return it.
 
-        It waits for a push, and then looks the order up by REST, for up to 60 s: see `Reconciler`. Any outcome will
-        do, also of another channel, if its request was sent. The channel may have ended meanwhile.
-        If this call is cancelled, nothing else changes.
+        It waits for a push, and then looks the order up by REST, for up to 60 s: see `Reconciler`.
+        The outcome may come from another channel, but its request must have been sent. The channel
+        may already have ended. If this call is cancelled, nothing else changes.
 
         Raises: LocalProtocolError if the channel was opened without `orders=True`, or for
         `Unresolved(sent=False)`; ValidationError if it is not an outcome;
@@ -134,20 +135,21 @@ class Channel:
         """Cancel all open orders of a product line, or of one instrument:
         `async for outcome, final in channel.cancel_all(InstType.SPOT)`.
 
-        It lists what is open by REST, cancels it, confirms each, and lists again until nothing is
-        open, at most `rounds` times. So an order that was open after its cancel, or was placed
-        meanwhile, is cancelled in the next round. `final` is None if the cancel was never sent. On
-        classic accounts None means SPOT; on unified ones all product lines.
+        It lists the open orders by REST, cancels each, confirms each, and lists again until no
+        order is open, at most `rounds` times. So an order that was open after its cancel, or was
+        placed meanwhile, is cancelled in the next round. `final` is None if the cancel was never
+        sent. Without `inst_type`, it cancels spot orders on classic accounts, and the orders of all
+        product lines on unified accounts.
 
         With `by_symbol=True` it begins with the exchange's own request to cancel all orders of an
         instrument: one request, where a hundred cancels take 10 s. It waits 1 s, and then lists and
-        cancels what is left. The orders that this request has cancelled are not yielded. If it
-        fails, a warning is logged, and all orders are cancelled one by one. Classic accounts
-        have it for spot only: see `RestCodec.cancel_by_symbol`.
+        cancels the orders that are left. The orders that this request has cancelled are not
+        yielded. If the request fails, a warning is logged, and all orders are cancelled one by one.
+        On classic accounts the request exists for spot only: see `RestCodec.cancel_by_symbol`.
 
-        Raises: during iteration, RestFailed if the list cannot be read, and as `cancel` and
-        `confirm`; ValidationError, before anything is sent, unless `rounds` is a whole number from
-        1 up, or if the exchange has no such cancel by symbol.
+        Raises: during iteration, RestFailed if the list cannot be read, and what `cancel` and
+        `confirm` raise; ValidationError, before anything is sent, unless `rounds` is a whole number
+        from 1 up, or if the exchange has no such cancel by symbol.
         """
         return self._confirming_or_raise().cancel_all(
             self.cancel_many, inst_type, inst_id, rounds, by_symbol=by_symbol
@@ -182,7 +184,7 @@ class Channel:
             raise
 
     async def withdraw(self, id: str) -> bool:
-        """Withdraw a cancel that was not sent. The call that waits for it returns
+        """Withdraw a cancel that has not been sent. The call that waits for it returns
         `Unresolved(sent=False)` with WITHDRAWN.
 
         Return False, and change nothing, when it was sent already or when no cancel with this id is
@@ -216,8 +218,8 @@ class Channel:
         With `queued="drop"`, cancels that were not sent are `Unresolved(sent=False)` at once, and
         those that were sent have `within` seconds to be answered (default: `Config.drain_timeout`).
         With `queued="send"`, what is queued is sent first, for at most `within` seconds (default:
-        `Config.queue_timeout`). Either way nothing more is taken. A second call waits for the same
-        end; a call with "drop" after one with "send" ends the channel now.
+        `Config.queue_timeout`). In both cases nothing more is taken. A second call waits for the
+        same end; a call with "drop" after one with "send" ends the channel now.
 
         Raises: the same as `Connection.close`.
         """
@@ -235,7 +237,7 @@ class Channel:
         It waits for the cancels in flight, as `close` does. If this call is cancelled, the channel
         ends at once.
 
-        Raises: once, what went wrong in the task that keeps the channel open.
+        Raises: the exception that ended the task that keeps the channel open, once.
         """
         driver = self._driver
         driver.check_loop()
@@ -287,8 +289,8 @@ class SessionChannel(Channel):
 class Outcomes:
     """The iterator of `cancel_many`. Leaving the loop early does not cancel the requests."""
 
-    # Only the loop may hold a reference to this object: it must be freed as soon as the loop is
-    # left, not by a later run of the garbage collector.
+    # Only the `async for` loop may hold a reference to this object: it must be freed as soon as the
+    # loop is left, not by a later run of the garbage collector.
 
     def __init__(
         self,
@@ -398,13 +400,14 @@ class Opener(AbstractAsyncContextManager[AnyChannel]):
     async def open(self, task_group: TaskGroup | None = None) -> AnyChannel:
         """Connect, log in, and return the channel. Close it with `Channel.aclose`, in any task.
 
-        One task keeps the channel open. It raises nothing: what goes wrong in it ends the channel,
-        and is raised by `Channel.aclose`. On trio, pass the nursery or the anyio task group in
-        which that task runs; it must outlive the channel. On asyncio it needs none. If the event
-        loop ends before the channel is closed, the cancels in flight are `Unresolved`, and asyncio
-        gives a ResourceWarning.
+        One task keeps the channel open. An exception in that task ends the channel, and is raised
+        by `Channel.aclose`, not by the task. On trio, pass the nursery or the anyio task group in
+        which the task runs; it must outlive the channel. On asyncio no task group is needed. If the
+        event loop ends before the channel is closed, the cancels in flight are `Unresolved`, and
+        asyncio gives a ResourceWarning.
 
-        Raises: the same as `connect` or `open_session`; LocalProtocolError on trio without a task group.
+        Raises: the same as `connect` or `open_session`; LocalProtocolError on trio without a task
+        group.
         """
         channel = self._make()
         await Owner(channel._driver).open(task_group)

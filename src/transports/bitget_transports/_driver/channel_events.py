@@ -23,7 +23,7 @@ from .set_module import set_module
 @set_module("bitget_transports")
 @attrs.frozen
 class Dropped:
-    """`n` events were dropped here, because `channel.events` was not read and had more than
+    """`n` events were dropped here, because `channel.events` was not read and held more than
     `Limits.max_events` or `Limits.max_event_chars` allow. Outcomes are never dropped.
     """
 

@@ -73,8 +73,8 @@ def check_unused(*, used: bool) -> None:
     """
     if used:
         raise LocalProtocolError(
-            "what connect and open_session return opens one channel, and this one was used before: "
-            "call connect or open_session again"
+            "the object that connect or open_session returns opens one channel, and this one was used "
+            "before: call connect or open_session again"
         )
 
 

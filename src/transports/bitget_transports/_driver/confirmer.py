@@ -1,8 +1,8 @@
 """What became of a channel's orders: a `Reconciler`, fed by the pushes of the channel and by REST.
 
-No task of its own runs. The calls that wait for a `Final` do the work. One of them serves: it
-asks REST, and fires due timers, for all that wait. When it has its own `Final`, or is cancelled, it
-hands over to another.
+There is no background task. The calls that wait for a `Final` do the work. One of them serves: it
+sends the REST requests, and fires due timers, for all calls that wait. When it has its own `Final`,
+or is cancelled, it hands over to another call.
 
 Rules for changes:
 - Each `Final` goes to the call that waits for it, and to `report`. If that call no longer
@@ -66,10 +66,10 @@ _BY_SYMBOL_DELAY = 1.0
 it "asynchronously", and REST may be about a second behind."""
 
 _ATTEMPTS = 5
-"""How often a page of open orders is asked for. Our choice."""
+"""How many times a page of open orders is requested at most. Our choice."""
 
 _FIRST_DELAY = 0.1
-"""Half of the seconds before the second attempt. The wait doubles with each further attempt."""
+"""Half of the wait before the second attempt, in seconds. Each further wait is twice as long."""
 
 
 class FinalWaiter:
@@ -96,7 +96,7 @@ class Confirmer:
     def __init__(self, account: Account, dialect: Dialect) -> None:
         self.rest = RestCodec(dialect)
         self.until = inf
-        """When something is due again."""
+        """The time at which something is due again."""
         self.report: Callable[[Final], object] = _do_nothing
         """Called with each `Final`, after it was delivered."""
         self.exchange_time: Callable[[], float | None] = _do_nothing
@@ -121,8 +121,8 @@ class Confirmer:
     def confirm(self, outcome: Outcome, waiter: FinalWaiter) -> None:
         """Find out what became of the order of this outcome, for this waiter.
 
-        Raises: the same as `Reconciler.track`, and as `RestCodec.look_up` for an order that REST cannot name;
-        ImportError without httpx.
+        Raises: the same as `Reconciler.track`, and as `RestCodec.look_up` for an order that REST
+        cannot name; ImportError without httpx.
         """
         self.check_rest()
         if isinstance(outcome, Outcome):
@@ -141,7 +141,7 @@ class Confirmer:
         self.stop_serving(waiter)
 
     def may_serve(self, waiter: FinalWaiter) -> bool:
-        """Return whether this call serves; it begins to if no other does."""
+        """Return whether this call serves. It begins to serve if no other call does."""
         if self._serving is None:
             self._serving = waiter
         return self._serving is waiter
@@ -167,7 +167,7 @@ class Confirmer:
         elif isinstance(event, Subscribed):
             self._reconciler.up(now)
         elif isinstance(event, (Closed, Down, Up)):
-            # `Up`: pushes of the link before have ended, maybe without a `Down`.
+            # `Up`: the pushes of the previous link have ended, maybe without a `Down`.
             self._reconciler.down(now)
         elif isinstance(event, Unrecognised) and event.malformed is not None:
             # It may have been a push, such as one that is too long.
@@ -178,7 +178,7 @@ class Confirmer:
         self._advance()
 
     def next_look_up(self) -> LookUp | None:
-        """Fire what is due, and return the next look-up to ask; None if there is none now."""
+        """Fire what is due, and return the next look-up to send; None if there is none now."""
         if self.until <= clock():
             self._reconciler.handle_timeout(max(clock(), self.until))
             self._advance()
@@ -186,7 +186,7 @@ class Confirmer:
 
     @contextmanager
     def noting_ends(self) -> Generator[Ended]:
-        """Note which orders the pushes show as ended meanwhile."""
+        """While this context is open, note which orders the pushes show as ended."""
         ended = Ended()
         self._noting.append(ended)
         try:
@@ -198,7 +198,7 @@ class Confirmer:
 
     @contextmanager
     def asking(self, look_up: LookUp) -> Generator[Asked]:
-        """Tell the reconciler what became of a look-up. An exception inside means: no answer."""
+        """Report to the reconciler what became of a look-up. An exception inside is no answer."""
         asked = Asked(self.rest.look_up(look_up.question))
         try:
             yield asked
@@ -228,7 +228,7 @@ class Confirmer:
 
     @contextmanager
     def asking_time(self) -> Generator[Asked]:
-        """Ask for the exchange's time, for `server_time`. An exception inside means: no answer."""
+        """Set `server_time` from a request made inside. An exception inside counts as no answer."""
         asked, began = Asked(self.rest.server_time()), clock()
         try:
             yield asked
@@ -347,7 +347,7 @@ class Listing:
 
 
 class Ended:
-    """The orders that are known to have ended: REST may be behind, and list them as open."""
+    """The orders that are known to have ended. REST may lag behind, and still list them as open."""
 
     def __init__(self) -> None:
         self._ids: set[str | None] = set()

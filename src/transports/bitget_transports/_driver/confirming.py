@@ -36,10 +36,10 @@ def use_rest(
     orders: bool,
     session: Session | None = None,
 ) -> AsyncConfirming | None:
-    """Let a channel that was opened with `orders=True` find out what becomes of its orders, and a
-    session with `rest_after` cancel by REST.
+    """Enable a channel that was opened with `orders=True` to find out what becomes of its orders,
+    and a session with `rest_after` to cancel by REST.
 
-    REST goes through `client`, if there is one, and otherwise through a client of its own.
+    REST requests go through `client` if it is given, and otherwise through a new client.
 
     Raises: ValidationError for an invalid `orders` or `rest`; ImportError without httpx.
     """
@@ -51,8 +51,8 @@ def use_rest(
     if rest is None:
         rest = sender = HttpxSender(account.target, client)
         driver.last_step = sender.aclose
-        # Now, since it takes a tenth of a second, in which no cancel could be sent. Without httpx,
-        # `confirm` raises.
+        # Opened now, because that takes a tenth of a second, in which no cancel could be sent.
+        # Without httpx, `confirm` raises.
         with suppress(ImportError):
             sender.open()
     if session is not None and rest_after is not None:

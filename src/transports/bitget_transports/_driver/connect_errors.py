@@ -3,7 +3,7 @@ ones, whatever the libraries below them say.
 
 - Errors are returned and not raised, because they may be raised in another task or in a later call.
   Each says what to do.
-- A message names the host and the port, and nothing of a key.
+- A message names the host and the port, and never any part of a key.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _PARTS = {
     EHOSTUNREACH: _NO_ROUTE,
     ETIMEDOUT: ("{} did not answer", "check the network and the URL"),
 }  # fmt: skip
-"""For each errno, the part that failed and what to do."""
+"""For each errno, what failed and what to do."""
 
 _CHECK_PROXY = "check the URL of the proxy (proxy=, HTTPS_PROXY)"
 
@@ -82,8 +82,8 @@ _VIOLATIONS = {
 def could_not_connect(
     target: Target, error: BaseException, via: Proxy | None = None
 ) -> ConnectFailed:
-    """Return the error for a failed TCP connection or TLS handshake, caused by `error`. `via` is the
-    proxy while it has not connected to the exchange.
+    """Return the error for a failed TCP connection or TLS handshake, caused by `error`. `via` is
+    the proxy, until it has connected to the exchange; then None.
     """
     failure = _describe(target, error) if via is None else _unreachable(via, error)
     failure.__cause__ = error
@@ -150,13 +150,13 @@ def proxy_refused(proxy: Proxy, target: Target, answer: str) -> ConnectFailed:
 
 
 def proxy_wants_credentials(proxy: Proxy, target: Target, answer: str) -> ConnectFailed:
-    """Return the error for a proxy that refused its user and password, or the lack of them."""
+    """Return the error for a proxy that refused the user and password, or requires them."""
     given = (
         "refused its user and password" if proxy.user is not None else "wants a user and a password"
     )
     return ConnectFailed(
-        f"{proxy} {given} for {target.host}:{target.port} ({answer}): give those of the proxy in its "
-        "URL, such as http://USER:PASSWORD@HOST:PORT, with special characters as %…"
+        f"{proxy} {given} for {target.host}:{target.port} ({answer}): give the proxy's user and "
+        "password in its URL, such as http://USER:PASSWORD@HOST:PORT, with special characters as %…"
     )
 
 
@@ -193,8 +193,8 @@ def is_end(error: BaseException) -> bool:
 def took_too_long(
     target: Target, limits: Limits, race: AddressRace | None = None, via: Proxy | None = None
 ) -> ConnectFailed:
-    """Return the error for an expired `Limits.open_timeout`. `via` is the proxy while it has not
-    connected to the exchange.
+    """Return the error for an expired `Limits.open_timeout`. `via` is the proxy, until it has
+    connected to the exchange; then None.
     """
     progress = "" if race is None else race.progress()
     if via is not None:
@@ -252,7 +252,7 @@ def login_error(target: Target, closed: Closed | Ended | LinkClosed) -> ConnectF
 
 
 def no_login(limits: Limits, last: ConnectFailed | None) -> ConnectFailed:
-    """Return the error for an expired `Limits.up_timeout`; `last` is why the last link has ended."""
+    """Return the error for an expired `Limits.up_timeout`; `last` is why the last link ended."""
     if last is None:
         why = ", and the first connection has not ended: check the network, or raise Limits.up_timeout"
     else:
@@ -282,7 +282,9 @@ def interrupted(error: BaseException) -> str:
 
 
 def connection_broken(error: BaseException | None = None) -> str:
-    """Describe the end of an open WebSocket without a close frame; None is the end of the stream."""
+    """Describe the end of an open WebSocket without a close frame; None stands for the end of the
+    stream.
+    """
     if isinstance(error, ssl.SSLError) and not is_end(error):
         return f"the connection broke: TLS failed ({error.reason or 'without a reason'})"
     if isinstance(error, OSError) and error.errno and not is_end(error):

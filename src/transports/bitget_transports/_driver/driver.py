@@ -5,9 +5,9 @@ each link, nothing after the end. Nothing here waits.
 
 - Each transport has its own kind of `Link`. A link writes the frames that it is given, reports what
   happened, and reports when it cannot take more. It holds at most one unwritten frame.
-- An `Exception` that a function of the caller raises is an event. Any other exception that escapes a
-  step (a call of the core, with its drain) came from outside, for example from a signal handler. The
-  state may be inconsistent then: see `interrupted`.
+- An `Exception` that a function of the caller raises becomes an event. Any other exception that
+  escapes a step (a call of the core, with its drain) came from outside, for example from a signal
+  handler. The state may be inconsistent then: see `interrupted`.
 """
 
 from __future__ import annotations
@@ -79,15 +79,15 @@ class Link(Protocol):
 
     @property
     def address(self) -> Address | None:
-        """The address that the transport has connected to; None when it did not choose one."""
+        """The address that the transport connected to; None if it did not choose the address."""
         ...
 
     def write(self, text: str, ids: tuple[str, ...]) -> None: ...
     def take_back(self) -> tuple[str, ...]:
-        """Return the ids of the cancels in the frame that this link still holds, if certainly no byte
-        of it was sent; otherwise nothing. Called when the link has ended.
+        """Return the ids of the cancels in the frame that this link still holds, if it is certain
+        that no byte of the frame was sent; otherwise return none. Called when the link has ended.
 
-        After this no byte of it is sent, even if the peer reads again.
+        After this call no byte of the frame is sent, even if the peer reads again.
         """
         ...
 
@@ -144,7 +144,7 @@ class Driver(ABC):
         self.confirmer: Confirmer | None = None
         """Finds out what became of orders, after `follow_orders`."""
         self.rest: RestCancels | None = None
-        """The cancels that go by REST, with `SessionConfig.rest_after`."""
+        """The cancels that are sent by REST, with `SessionConfig.rest_after`."""
         self._awaiting_time: set[int] = set()
         """The links whose login waits for the exchange's time."""
 
@@ -160,7 +160,7 @@ class Driver(ABC):
 
     @abstractmethod
     def dial(self, number: int) -> Link:
-        """Start to open a WebSocket; then call `opened`, or `lost`."""
+        """Start to open a WebSocket; then call `opened`, `failed` or `lost`."""
 
     @abstractmethod
     def send_rest(self, cancel: RestCancel) -> None:
@@ -168,7 +168,7 @@ class Driver(ABC):
 
     @abstractmethod
     def interrupted(self) -> None:
-        """Handle an exception from outside, such as one raised by a signal handler, that interrupted a step."""
+        """Handle an exception that interrupted a step, for example one from a signal handler."""
 
     @abstractmethod
     def rearm(self) -> None:
@@ -261,7 +261,7 @@ class Driver(ABC):
         self.log.rest_not_sent(cancel.id, reason)
 
     def rest_ended(self, report: Report) -> None:
-        """A REST request has ended, and this reports how."""
+        """A REST request has ended; `report` informs the core how."""
         if self.router.closed is None:
             now = self.now()
             try:
@@ -301,7 +301,8 @@ class Driver(ABC):
     def time_answered(self, answer: tuple[float, float] | None) -> None:
         """Handle the answer to the request for the exchange's time, and log in on the waiting links.
 
-        `answer` is the exchange's time and when it was read, by `clock()`; None without an answer.
+        `answer` is the exchange's time, and the `clock()` time at which it was read; None without
+        an answer.
         """
         self.login_time.answered(answer)
         waiting, self._awaiting_time = self._awaiting_time, set()
@@ -388,7 +389,7 @@ class Driver(ABC):
             budget.sharers.add(self)
 
     def waiting_for_grant(self) -> int:
-        """Return how many more cancels a larger grant would allow to send; 0 while a write is
+        """Return how many more cancels could be sent with a larger grant; 0 while a write is
         stalled.
         """
         return 0 if self._stalled.numbers else self._core.waiting_for_grant
@@ -436,7 +437,7 @@ class Driver(ABC):
         )
 
     def end(self) -> None:
-        """End everything that is still open now. The links close themselves in bounded time."""
+        """End at once what is still open. The links close themselves in bounded time."""
         # The first `close` waits for answers to what was sent, the second does not.
         for _ in range(2):
             now = self.now()

@@ -1,7 +1,8 @@
-"""Exceptions of `connect` and `open_session`.
+"""Exceptions of `connect` and `open_session`, of `cancel_all`, and of `guard`.
 
 Messages are for people: one or two sentences with the cause and what to do. Programs use the class
-and its attributes. When one of these is raised, at most a login was sent and no cancel was taken.
+and its attributes. When `connect` or `open_session` raises ConnectFailed, at most a login was sent
+and no cancel was taken.
 """
 
 from bitget_proto import CodeClass, LoginRejected
@@ -43,8 +44,8 @@ _LOGIN_HINTS = {
 
 
 SKEW_NOTICED = 5.0
-"""Seconds from which a wrong clock is reported. A login is valid for 30 s, and the exchange gives
-whole seconds.
+"""A clock that is wrong by at least this many seconds is reported. A login is valid for 30 s, and
+the exchange gives whole seconds.
 """
 
 

@@ -8,8 +8,8 @@ be swallowed, and a frame that was sent would be reported as unsent and be sent 
 The traceback decides. A network error is raised by a call that we made, so every frame belongs to
 us or to the library that we called. A signal handler, a callback or a tracer has a frame of its
 own. An exception from a handler written in C, or set from another thread
-(PyThreadState_SetAsyncExc), has none; but such an OSError has no errno, which one from the system
-always has.
+(PyThreadState_SetAsyncExc), has no such frame. But such an OSError has no errno, and an OSError
+from the system always has one.
 
 In doubt, the exception counts as the caller's: it is raised, and the channel ends. That mistake
 costs a connection; the opposite mistake would cause a wrong outcome.
@@ -33,15 +33,16 @@ _KNOWN = sys.stdlib_module_names | {
 def raised_by_caller(error: BaseException, *called: object) -> bool:
     """Return whether the caller's own code raised this exception, and not something that we called.
 
-    `called` is what we called besides `_KNOWN`: names of packages, and objects of the caller whose
-    methods act for the network, such as a gevent socket. Call this where the exception was caught.
+    `called` is what we called in addition to `_KNOWN`: names of packages, and objects of the caller
+    whose methods act for the network, such as a gevent socket. Call this where the exception was
+    caught.
     """
     at = error.__traceback__
     while at is not None:
         if _package(at.tb_frame) not in _KNOWN and not _is_of(at.tb_frame, called):
             return True
         at = at.tb_next
-    # A library may have taken it for an error of its input, and have raised another from it.
+    # A library may have mistaken it for an error in its input, and raised another one from it.
     # `__context__` proves nothing: it may be an exception that the caller was handling.
     return error.__cause__ is not None and raised_by_caller(error.__cause__, *called)
 
@@ -59,8 +60,8 @@ def is_systems(error: OSError, *called: object) -> bool:
 
 
 class suppress_ours:  # noqa: N801 - named like contextlib.suppress, which it replaces
-    """Like `contextlib.suppress`, but exceptions from the caller's own code pass, whatever their
-    class.
+    """Like `contextlib.suppress`, but exceptions from the caller's own code are never suppressed,
+    whatever their class.
     """
 
     def __init__(self, *classes: type[BaseException], called: tuple[object, ...] = ()) -> None:

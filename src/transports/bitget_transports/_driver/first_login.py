@@ -34,7 +34,7 @@ class FirstLogin:
         self._target = target
         self._limits = limits
         self._failed_dials = 0
-        """The number of links that have ended, without those whose login was refused."""
+        """The number of links that have ended, not counting those whose login was refused."""
         self._why: ConnectFailed | None = None
         """Why the last link has ended."""
 
@@ -52,7 +52,7 @@ class FirstLogin:
     def check(self, closed: Closed | Ended | None) -> bool:
         """Return whether a login was accepted. `closed` is how the channel has ended.
 
-        Raises: ConnectFailed when none will be.
+        Raises: ConnectFailed when no login will be accepted.
         """
         if self.accepted:
             return True

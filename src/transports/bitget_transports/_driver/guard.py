@@ -1,7 +1,7 @@
 """Keeps the exchange's countdown running: the code that the `guard` functions of all transports share.
 
 A task or a thread renews in the background. Each request has a task or a thread of its own, so that
-one that hangs delays nothing. `DeadManSwitch` has the rules.
+a request that hangs delays no other. The rules are in `DeadManSwitch`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ GuardEvent: TypeAlias = Armed | NotRenewed | Lapsed | Stopped
 """What a guard reports."""
 
 ObserveGuard: TypeAlias = Callable[[GuardEvent, float], object]
-"""Called with each event and when it happened, on `bitget_transports.clock`."""
+"""Called with each event and the time at which it happened, on `bitget_transports.clock`."""
 
 _ATTEMPTS = 3
 """Give up starting the countdown after this many failed requests. Our choice."""
@@ -58,7 +58,7 @@ _FOR_GOOD = (
     CodeClass.LOGIN,
     CodeClass.UNLISTED,
 )
-"""Refusals of these classes end the start at once."""
+"""A refusal of one of these classes ends the attempts to start the countdown at once."""
 
 
 @set_module("bitget_transports")
@@ -73,8 +73,8 @@ class Guard:
 
     @property
     def armed_until(self) -> float | None:
-        """Until when the countdown is known to be on, on `bitget_transports.clock`; None if it is
-        not. Renewals move it.
+        """The time until which the countdown is known to be on, on `bitget_transports.clock`; None
+        if it is not known to be on. Each renewal moves this time.
         """
         until = self._switch.armed_until
         return None if until is None or until <= clock() else until
@@ -139,7 +139,7 @@ class GuardDriver:
         self.failure: GuardFailed | None = None
         """Why the countdown could not be started."""
         self.settled = False
-        """Whether the countdown was started, or could not be."""
+        """Whether the start is over: the countdown was started, or could not be."""
         self.stopped: Stopped | None = None
         self._account = account
         self._countdown = countdown
@@ -286,7 +286,7 @@ class AsyncGuardDriver(GuardDriver, ABC):
 
     @abstractmethod
     def within(self, seconds: float) -> AbstractAsyncContextManager[object]:
-        """Raise TimeoutError after so many seconds."""
+        """Raise TimeoutError after this many seconds."""
 
     @abstractmethod
     def spawn(
@@ -324,7 +324,7 @@ class AsyncGuardDriver(GuardDriver, ABC):
     async def finish(self) -> None:
         """Stop as asked, and wait until that is done.
 
-        Raises: GuardFailed if the countdown may still be on, and should not be.
+        Raises: GuardFailed if the countdown should be off, but may still be on.
         """
         self.stop_as_asked()
         await self._until(lambda: self.stopped is not None)

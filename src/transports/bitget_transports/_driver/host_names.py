@@ -13,7 +13,7 @@ _LONGEST_NAME = 253
 
 def is_host(host: str, *, bracketed: bool) -> bool:
     """Return whether this is a host name in lower case or an IP address, which all libraries read
-    alike. `bracketed` is whether the URL has it in brackets, as an IPv6 address.
+    alike. `bracketed` is whether the URL has it in brackets, like an IPv6 address.
     """
     try:
         if bracketed:

@@ -1,7 +1,7 @@
 """HTTP clients of the caller: those of httpx, and of httpx2, which continues it under another name.
 
-The two share their methods, but no class: neither clients nor URLs nor exceptions. httpx2 is never
-imported here.
+The two have the same methods, but share no class: clients, URLs and exceptions differ. httpx2 is
+never imported here.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ class HttpClient(Protocol):
 
 
 def library_of(client: object) -> Any:
-    """Return the module httpx or httpx2, whose `AsyncClient` this is; None if it is neither."""
+    """Return the module, httpx or httpx2, that this client comes from; None for anything else."""
     return next((each for each in _loaded("httpx") if isinstance(client, each.AsyncClient)), None)
 
 
 def http_errors(*names: str) -> tuple[type[Exception], ...]:
-    """Return the exceptions of these names, of httpx and of httpx2."""
+    """Return the exceptions with these names, from httpx and from httpx2."""
     return tuple(getattr(module, name) for module in _loaded("httpx") for name in names)
 
 
 def core_of(part: object) -> Any:
-    """Return the module httpcore or httpcore2, which a stream or an exception is of; None if it is
-    of neither.
+    """Return the module, httpcore or httpcore2, that a stream or an exception comes from; None if
+    it comes from neither.
     """
     name = type(part).__module__.partition(".")[0]
     return next((each for each in _loaded("httpcore") if each.__name__ == name), None)

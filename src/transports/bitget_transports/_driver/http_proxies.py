@@ -1,7 +1,7 @@
 """Connections of httpcore through the proxy of a channel.
 
-Not httpx's own proxies: with SOCKS, httpcore logs the password, and reads an answer in pieces wrongly;
-with HTTP, it does not tunnel `ws://`.
+The proxies of httpx itself are not used. With SOCKS, httpcore logs the password, and misreads an
+answer that arrives in pieces. With HTTP, it does not tunnel `ws://`.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def retry_after(status: int, value: str | None, date: str | None) -> float | Non
 
 
 def refusal(host: str, head: bytes, body: bytes) -> UpgradeRefused | None:
-    """Return the error for the raw head of an answer; None when it is no complete refusal."""
+    """Return the error for the raw head of an answer; None when it is not a complete refusal."""
     found = _REFUSAL.match(head)
     if found is None:
         return None

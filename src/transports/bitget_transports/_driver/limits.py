@@ -20,8 +20,8 @@ class Limits:
     """
 
     open_timeout: float | None = attrs.field(default=10.0, validator=check_seconds)
-    """Seconds to connect, including TLS and the WebSocket handshake. `Config.login_timeout` comes
-    on top.
+    """Seconds to connect, including TLS and the WebSocket handshake. `Config.login_timeout` starts
+    after that.
     """
 
     up_timeout: float | None = attrs.field(default=60.0, validator=check_seconds)
@@ -40,7 +40,7 @@ class Limits:
 
     close_timeout: float | None = attrs.field(default=2.0, validator=check_seconds)
     """Seconds for the WebSocket closing handshake, after which the socket is closed.
-    `Config.drain_timeout` comes before.
+    `Config.drain_timeout` applies before that.
     """
 
     max_events: int | None = attrs.field(default=1000, validator=check_count)
@@ -50,8 +50,8 @@ class Limits:
 
     max_event_chars: int | None = attrs.field(default=2**24, validator=check_count)
     """The number of characters from the exchange in all unread events. Beyond it, the oldest are
-    dropped likewise. A message longer than `Config.max_message` becomes an event with its whole
-    text, and a thousand of those would fill the memory.
+    dropped and counted in the same way. A message longer than `Config.max_message` becomes an event
+    with its whole text, and a thousand such events could fill the memory.
     """
 
 

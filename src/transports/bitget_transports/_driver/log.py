@@ -3,7 +3,7 @@
 docs/operation.md lists what is logged, and at which level.
 
 - Text from the exchange is shown on one line, bounded, and without secrets: see `Redactor`.
-- An exception of a handler or a filter, which are the caller's, stops no cancel.
+- Handlers and filters are the caller's code. An exception in one of them stops no cancel.
 - An `Accepted` is not logged.
 """
 
@@ -94,7 +94,7 @@ class ChannelLog:
         self._log(logging.WARNING, "cancel %s: not sent by REST%s", id, self._text(reason))
 
     def dropped(self) -> None:
-        """An unread event was discarded, the first since events were read."""
+        """An unread event was discarded, for the first time since events were read."""
         self._log(logging.WARNING, "unread events are being discarded: read channel.events")
 
     def not_cancelled_by_symbol(self, reason: str) -> None:
@@ -237,7 +237,7 @@ class ChannelLog:
             _LOGGER.log(level, message, *arguments)
 
     def _text(self, text: str) -> str:
-        """Return a text that may come from the exchange as it may be logged, after a colon."""
+        """Return a text, which may come from the exchange, as it may be logged after a message."""
         text = self._redactor.hide(text)
         if len(text) > _SHOWN:
             text = f"{text[:_SHOWN]}…"
@@ -274,8 +274,8 @@ def log_store(account: str, event: StoreDown | StoreUp) -> None:
 def log_caller_error(event: CallerError) -> None:
     """Log that a function of the caller failed, with its traceback; then drop the traceback.
 
-    A traceback holds frames, which hold their callers' frames. An event with one would keep an
-    iterator of `cancel_many` alive that the caller has left.
+    A traceback holds frames, which hold their callers' frames. An event with a traceback would keep
+    alive an iterator of `cancel_many` whose loop the caller has left.
     """
     # The handlers and filters of a log are the caller's as well.
     with suppress(Exception):

@@ -1,6 +1,7 @@
 """The time with which logins and REST requests are signed: the wall clock's or the exchange's.
 
-The wall clock is used until the exchange refuses a timestamp of it, or REST shows that it is wrong.
+The wall clock is used until the exchange refuses one of its timestamps, or REST shows that it is
+wrong.
 """
 
 from __future__ import annotations
@@ -32,17 +33,19 @@ class LoginTime:
         self._log = log
         self._report = report
         self._use_exchange_time = False
-        """Whether the exchange has refused a timestamp of the wall clock. From then on the
-        exchange's own time is used.
+        """Whether the exchange's own time is used, because the exchange refused a timestamp of the
+        wall clock, or REST showed that the wall clock is wrong.
         """
         self._clock_failed = False
-        """Whether the wall clock failed when it was read last. Nothing is dialled until it works."""
+        """Whether the wall clock failed when it was read last. Then nothing is dialled until it
+        works again, unless the exchange's time is used.
+        """
         self._reference: tuple[float, float] | None = None
         """The exchange's time when it was read last, and when that was on the clock of the
         transports.
         """
         self._asked = False
-        """Whether REST was asked for the exchange's time."""
+        """Whether the exchange's time was requested by REST."""
 
     def handshake(self, theirs: float | None) -> None:
         """Take over the exchange's time from the answer to a handshake."""
@@ -50,8 +53,8 @@ class LoginTime:
             self._reference = theirs, clock()
 
     def must_ask(self, theirs: float | None) -> bool:
-        """Return whether REST is to be asked before the first login, since it would probably be
-        refused.
+        """Return whether the exchange's time must be requested by REST before the first login,
+        because a login with the wall clock's time might be refused.
         """
         return (
             not self._asked
@@ -60,8 +63,8 @@ class LoginTime:
         )
 
     def answered(self, answer: tuple[float, float] | None) -> None:
-        """Take over the exchange's time from REST, and when that was on the clock of the
-        transports; None if REST has not given it.
+        """Take over the exchange's time from REST. `answer` is that time, and when it was read on
+        the clock of the transports; None if REST did not give it.
         """
         self._asked = True
         if answer is not None:
@@ -84,11 +87,11 @@ class LoginTime:
         self._use_exchange_time = True
 
     def fails(self) -> bool:
-        """Return whether nothing can be signed: the wall clock failed, and does so again."""
+        """Return whether nothing can be signed: the wall clock failed, and fails again now."""
         return self._clock_failed and not self._use_exchange_time and self.sign(None) is None
 
     def sign(self, theirs: float | None) -> SignedLogin | None:
-        """Return a login signed with the current time, where `theirs` is the exchange's time if known.
+        """Return a login signed with the current time. `theirs` is the exchange's time, if known.
 
         If the wall clock fails, report that and return None, unless the exchange's time is used.
         """

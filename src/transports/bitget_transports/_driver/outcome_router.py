@@ -2,8 +2,8 @@
 channel. All transports use it. Nothing here waits.
 
 Rules for changes:
-- Each outcome goes to one place: to the call that waits for it, or else to the events. None is ever
-  dropped: it keeps a place in the channel's capacity until it is read.
+- Each outcome goes to one place: to the call that waits for it, or else to the events. No outcome
+  is ever dropped: each keeps a place in the channel's capacity until it is read.
 - Other events are kept up to a bound. Beyond it the oldest are dropped, and a `Dropped` gives their
   number.
 - Abandoning a wait abandons nothing else: outcomes that it did not fetch, and later ones, become
@@ -160,8 +160,8 @@ class OutcomeRouter:
     ) -> bool:
         """Take the next of the waiter's orders if there is room, and return whether one was taken.
 
-        Raises: the same as `cancel`, and what the iterator of the orders raises. NoRoom only when waiting
-        would not help, because unread outcomes hold every place.
+        Raises: the same as `cancel`, and what the iterator of the orders raises. NoRoom only when
+        waiting would not help, because unread outcomes hold every place.
         """
         if waiter.orders is None:
             return False
@@ -190,7 +190,7 @@ class OutcomeRouter:
             if raised_by_caller(error):
                 raise
             what = repr(order) if isinstance(order, CancelOrder) else safe_repr(order)
-            raise NoRoom(f"{error}. The orders gave {what}, and it was not taken") from None
+            raise NoRoom(f"{error}. The iterable had yielded {what}, which was not taken") from None
         return True
 
     def pop_outcome(self, waiter: Waiter) -> Outcome:
@@ -252,11 +252,12 @@ class OutcomeRouter:
     def dispatch(self, event: Event | SessionEvent) -> None:
         """Dispatch an event from the core, and report it.
 
-        The last event is reported first, so that a failure of `observe` comes before it.
+        `Closed` or `Ended` is reported before it is routed, so that a failure of `observe` precedes
+        it in the events.
         """
         reporter = self._reporter
         if type(event) is Accepted and (reporter is None or reporter.observe is None):
-            self._route(event)  # as nearly always, there is nothing to report
+            self._route(event)  # nearly always, there is nothing to report
         elif isinstance(event, (Closed, Ended)):
             self.report(event)
             self._route(event)
@@ -309,7 +310,7 @@ class OutcomeRouter:
     def settle_all(self, now: float, closed: Closed | Ended) -> None:
         """Report an outcome for each cancel that has none, then the end.
 
-        The state of the core may be inconsistent, and it is not called any more. Whether these
+        The state of the core may be inconsistent, so the core is not called any more. Whether these
         cancels were sent is unknown. If this is interrupted, call it again.
         """
         waiters = {waiter for waiter, _, _ in self._waiting.values()}
@@ -340,7 +341,7 @@ class OutcomeRouter:
             )
         if self.closed is None:
             self.dispatch(closed)
-        # Again, since `dispatch` may have been interrupted before it.
+        # Repeated here, because `dispatch` may have been interrupted before these two calls.
         self.on_end()
         self.wake_listeners()
 
@@ -352,7 +353,7 @@ class OutcomeRouter:
             self.abandon(waiter)
 
     def wake_listeners(self) -> None:
-        """Call every `wake` that `listen` was given."""
+        """Call every `wake` that was passed to `listen`."""
         listeners, self._listeners = self._listeners, set()
         for wake in listeners:
             wake()
@@ -381,7 +382,7 @@ class OutcomeRouter:
     def _not_sent(
         self, order: CancelOrder, now: float, id: str | None, timeout: float | None
     ) -> Outcome:
-        """Return the outcome of a cancel after the end, as if it was queued just before the end."""
+        """Return the outcome of a cancel after the end, as if it had been queued just before."""
         if isinstance(id, str) and id in self._waiting:
             raise ValidationError(
                 f"the id {safe_repr(id)} is in flight: pass another one, or none to have one made"

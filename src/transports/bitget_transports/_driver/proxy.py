@@ -17,7 +17,7 @@ from bitget_proto import ValidationError
 from .host_names import is_host
 
 ProxySetting: TypeAlias = str | Literal[True] | None
-"""The URL of a proxy; True for that of the environment, None for no proxy."""
+"""The URL of a proxy; True for the proxy of the environment, None for no proxy."""
 
 _PORTS = {"http": 80, "socks5": 1080, "socks5h": 1080}
 """The default port of each supported kind of proxy."""
@@ -25,7 +25,7 @@ _PORTS = {"http": 80, "socks5": 1080, "socks5h": 1080}
 _EXAMPLES = "http://127.0.0.1:3128 or socks5://127.0.0.1:1080"
 
 _FORBIDDEN = frozenset(map(chr, (*range(0x21), 0x7F)))
-"""A URL with one of these is not valid; a library may drop it silently."""
+"""A URL with one of these characters is not valid; a library may drop the character silently."""
 
 _LONGEST_SOCKS = 255
 """Maximum bytes of a user or a password (RFC 1929, 2)."""
@@ -56,7 +56,7 @@ class Proxy:
     ) -> Self | None:
         """Return the proxy for this host, or None to connect directly.
 
-        The environment names none for loopback.
+        For loopback, the environment is ignored.
 
         Raises: ValidationError for a URL that names no supported proxy; ImportError for a SOCKS
         proxy without python-socks.
@@ -72,7 +72,7 @@ class Proxy:
             name, url = "proxy", setting
         else:
             raise ValidationError(
-                "proxy must be a URL, None for no proxy, or True for that of the environment; got "
+                "proxy must be a URL, None for no proxy, or True for the proxy of the environment; got "
                 f"a value of type {type(setting).__name__}"
             )
         proxy = cls._of(url, name)
@@ -82,8 +82,8 @@ class Proxy:
 
     @classmethod
     def _of(cls, url: str, name: str) -> Self:
-        """Check the URL of a proxy; `name` is that of the argument or of the variable."""
-        # Nothing of the URL is repeated: it may contain a password, also where none is expected.
+        """Check the URL of a proxy, from the argument or the environment variable `name`."""
+        # No part of the URL is repeated: it may contain a password, even where none is expected.
         wrong = f"{name} is not the URL of a proxy, such as {_EXAMPLES}"
         try:
             parts = urlsplit(url if "://" in url else f"http://{url}")
@@ -118,8 +118,8 @@ class Proxy:
 
 
 def unless_connected(setting: ProxySetting, given: object, name: str) -> ProxySetting:
-    """Return the setting for a caller who may have given a connection: then the environment does
-    not count. `name` is that of the argument.
+    """Return the setting; None if the caller passed a connection, `given`, as the argument `name`.
+    The environment does not apply then.
 
     Raises: ValidationError for both a proxy and a connection.
     """
@@ -135,7 +135,7 @@ def unless_connected(setting: ProxySetting, given: object, name: str) -> ProxySe
 def _from_environment(host: str, port: int, *, secure: bool) -> tuple[str, str] | None:
     """Return the variable that names the proxy for this host, and its value.
 
-    As curl: HTTPS_PROXY for `wss://`, HTTP_PROXY for `ws://`, else ALL_PROXY; lower case first.
+    Like curl: HTTPS_PROXY for `wss://`, HTTP_PROXY for `ws://`, else ALL_PROXY; lower case first.
     """
     from urllib.request import proxy_bypass  # loads an HTTP client
 

@@ -40,7 +40,7 @@ class Redactor:
         ]
 
     def hide(self, text: str) -> str:
-        """Return the text without secrets, also without the beginning of one at its end."""
+        """Return the text without secrets. A secret that is cut at the end is hidden too."""
         for secret in (*self._secrets, *self.logins, *self.requests):
             text = text.replace(secret, _HIDDEN)
             at = text.rfind(secret[:_PART_FROM])

@@ -26,10 +26,10 @@ from .clock import clock
 from .log import ChannelLog
 
 Observe: TypeAlias = Callable[[Event | SessionEvent | Final, float], object]
-"""Called with each event, outcome and final and when it happened, on `bitget_transports.clock`."""
+"""Called with each event, outcome and final, and its time on `bitget_transports.clock`."""
 
 _TIMED = (Accepted, Rejected, Unresolved, Cancelled, Filled, StillOpen, NotFound, Unknown)
-"""What says itself when it happened."""
+"""The events that carry their own time."""
 
 
 class Reporter:
@@ -42,10 +42,10 @@ class Reporter:
             )
         self.log = log
         self.observe = observe
-        """The caller's function; None also after it has failed."""
+        """The caller's function; None without one, and after it has failed."""
 
     def report(self, event: Event | SessionEvent | Final) -> CallerError | None:
-        """Report an event or a final. Return how `observe` failed; it is not called again then."""
+        """Report an event or a final. If `observe` fails, return how; it is not called again."""
         if type(event) is not Accepted:  # which is not logged
             self.log.event(event)
         if self.observe is None:

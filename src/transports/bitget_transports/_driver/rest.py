@@ -1,7 +1,7 @@
 """REST for a channel: where it is, and how requests are sent.
 
-httpx sends them, on every event loop and without one; it is imported with the first request. A
-function of the caller's may do it instead.
+httpx sends them, with any event loop and without one; it is imported when it is first needed. The
+caller may pass a function that sends them instead.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ SendRestBlocking: TypeAlias = Callable[[RestRequest, Mapping[str, str]], Answer]
 
 
 def origin_of(target: Target) -> tuple[str, bool]:
-    """Return the origin of REST beside this WebSocket, and whether it is for demo trading."""
+    """Return the origin for REST requests that belongs to this WebSocket, and whether both are for
+    demo trading.
+    """
     for dialect in Dialect:
         for url, demo in ((dialect.live_url, False), (dialect.demo_url, True)):
             if urlsplit(url).hostname == target.host:
@@ -97,9 +99,9 @@ class _Sender:
         self._target = target
 
     def _options(self) -> dict[str, Any]:
-        """Return how a client is made: with the certificates of the WebSocket."""
-        # A connection for each request: an answer that was sent twice would be read as the answer to
-        # the next request.
+        """Return the options of a client. Certificates are verified as for the WebSocket."""
+        # Each request gets a new connection: on a reused connection, an answer that was sent twice
+        # would be read as the answer to the next request.
         return {
             "verify": self._target.tls or True,
             "timeout": TIMEOUT,
@@ -135,7 +137,7 @@ class _Body:
         self._until = clock() + _seconds(request)
 
     def add(self, piece: bytes) -> bool:
-        """Add a piece, and return whether it is too long by now.
+        """Add a piece, and return whether the body is too long by now.
 
         Raises: TimeoutError if the request has taken too long.
         """
@@ -235,7 +237,7 @@ class BlockingHttpxSender(_Sender):
 def never_left(error: Exception) -> bool:
     """Return whether a client raised this before it had a connection, so that nothing was sent.
 
-    Our clients open a connection for each request or take an idle one, and try nothing twice.
+    Our clients open a new connection for each request, and retry nothing.
     """
     return isinstance(
         error, http_errors("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError")
@@ -243,9 +245,9 @@ def never_left(error: Exception) -> bool:
 
 
 def _replace_pool(client: Any, pool: object) -> None:
-    """Let a client of httpx use this pool of connections. httpx has no public way.
+    """Make a client of httpx use this pool of connections. httpx has no public way to do this.
 
-    Raises: RuntimeError if httpx has changed, so that nothing is sent past the proxy.
+    Raises: RuntimeError if httpx has changed, so that no request bypasses the proxy.
     """
     transport = client._transport
     if not hasattr(transport, "_pool"):

@@ -1,8 +1,8 @@
-"""The cancels of a session that go by REST: their requests, and what became of them.
+"""The cancels of a session that are sent by REST: their requests, and what became of them.
 
 - A request is sent once, whatever happens: nothing here tries again.
-- A function of the caller's may fail after it has sent the request. Only a client of our own is known
-  to have sent nothing.
+- An error of our own client may show that nothing was sent. An error of the caller's function never
+  does: the function may have sent the request before it failed.
 - Nothing here waits. The transports wait.
 """
 
@@ -22,8 +22,8 @@ from .login_time import LoginTime
 from .rest import as_answer, never_left
 
 AT_ONCE = 8
-"""REST requests that may be out at once on an event loop. Our choice: with an answer after 0.1 s they
-are nearly as many as any account may send."""
+"""How many REST requests may wait for an answer at the same time on an event loop. Our choice: with
+answers after 0.1 s, this allows nearly as many cancels as any account may send."""
 
 
 class Report(Protocol):
@@ -33,7 +33,7 @@ class Report(Protocol):
 
 
 class RestDriver(Protocol):
-    """What requests need of their driver."""
+    """What requests need from their driver."""
 
     account: Account
 
@@ -79,11 +79,11 @@ class RestCancels:
 
     @contextmanager
     def asking(self, cancel: RestCancel) -> Generator[Asked]:
-        """Send a request inside, and report what became of it. An exception means: no answer."""
+        """Report what became of a request sent inside. An exception counts as no answer."""
         asked = Asked()
         try:
             yield asked
-        except Exception as error:  # noqa: BLE001 - it may be of the caller's function
+        except Exception as error:  # noqa: BLE001 - it may come from the caller's function
             reason = self._driver.account.why(error)
             if asked.headers is None or (self._ours and never_left(error)):
                 self._not_sent(cancel, reason)
@@ -106,7 +106,7 @@ class RestCancels:
         return asked.headers
 
     def drop(self, cancel: RestCancel) -> None:
-        """Report that a request was not sent, because the channel is closed first."""
+        """Report that a request was not sent, because the channel was closed first."""
         self._not_sent(cancel, "the channel is closed")
 
     def _not_sent(self, cancel: RestCancel, reason: str) -> None:

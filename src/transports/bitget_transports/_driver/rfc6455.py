@@ -1,4 +1,4 @@
-"""Rules of RFC 6455, the same for all transports: those that not every library below checks.
+"""Rules of RFC 6455 that not every library below checks. All transports apply the same rules.
 
 `docs/websocket.md` lists what is accepted and what is refused.
 """
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 WRONG_ACCEPT = "its Sec-WebSocket-Accept does not match the key"
 
-# What a frame was that must end the connection (5.4, 5.5, 7.4 and 8.1).
+# Descriptions of frames that must end the connection (5.4, 5.5, 7.4 and 8.1).
 INVALID_LENGTH = "a frame with an invalid length"
 INVALID_CLOSE_CODE = "a close frame with an invalid code"
 INVALID_REASON = "a close reason that is not UTF-8"
@@ -30,8 +30,8 @@ _REGISTERED = frozenset({*range(1000, 1015)} - {1004, 1005, 1006})
 """The codes below 3000 that may be sent (7.4.1 and the IANA's registry)."""
 
 _INTERIM = re.compile(rb"HTTP/1\.1 1(?!01)\d\d[ \r](.*?\r\n\r\n)?", re.DOTALL)
-"""An interim answer (RFC 9110, 15.2): status 1xx, but not 101. The group is there when it is
-complete.
+"""An interim answer (RFC 9110, 15.2): status 1xx, but not 101. The group matches when the
+answer is complete.
 """
 
 _PROTOCOL = b"HTTP/"
@@ -77,7 +77,7 @@ def wrong_upgrade(
 
 
 class FinalAnswer:
-    """Skips the interim answers before the final answer to the handshake, however many."""
+    """Skips any number of interim answers before the final answer to the handshake."""
 
     __slots__ = ("_held", "_is_final")
 
@@ -86,7 +86,7 @@ class FinalAnswer:
         self._is_final = False
 
     def receive(self, data: bytes) -> bytes:
-        """Return the bytes that belong to the final answer, or follow it."""
+        """Return the bytes that belong to the final answer or follow it."""
         if self._is_final:
             return data
         held, at = self._held + data, 0

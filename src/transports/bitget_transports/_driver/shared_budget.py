@@ -14,7 +14,9 @@ from .clock import clock
 from .log import log_store
 
 CONNECT: Final = Ask(n=0, place="")
-"""Books nothing. Asked first, so that no cancel waits for the connection to the store."""
+"""A question that books nothing. It is asked first, so that no cancel waits until the store is
+connected.
+"""
 
 
 class Sharer(Protocol):
@@ -84,7 +86,7 @@ class AsyncSharedBudget(SharedBudget):
         question: Callable[[Ask], Awaitable[tuple[float, str]]],
         news: Callable[[float | None], Awaitable[None]],
     ) -> None:
-        """Lease what is wanted, until cancelled. `news` waits for a wake-up, or for some seconds."""
+        """Lease what is wanted, until cancelled. `news` waits for a wake-up, or for a timeout."""
         try:
             await question(CONNECT)
         except Exception as error:  # noqa: BLE001 - whatever a client raises: it is logged

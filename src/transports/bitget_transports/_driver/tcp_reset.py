@@ -1,7 +1,7 @@
 """Makes a socket discard its send buffer when it is closed, so that none of it is delivered.
 
-With SO_LINGER and a time of 0, the system drops the send buffer and resets the connection.
-Otherwise it continues to deliver the buffer long after the socket is closed ("the closing is done
+With SO_LINGER and a time of 0, the system drops the send buffer and resets the connection. Without
+that option it continues to deliver the buffer long after the socket is closed ("the closing is done
 in the background", socket(7)).
 """
 
@@ -25,7 +25,7 @@ class HasOptions(Protocol):
 
 
 def reset_when_closed(sock: HasOptions) -> None:
-    """Let closing this socket abort the connection.
+    """Make closing this socket abort the connection.
 
     This does nothing for a closed socket, and for one that is not TCP.
     """

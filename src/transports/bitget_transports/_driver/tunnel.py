@@ -1,12 +1,12 @@
 """A tunnel through a proxy, without its socket: HTTP CONNECT (RFC 9110, 9.3.6) or SOCKS5.
 
 Write `outgoing`, pass what arrives to `receive`, and repeat until `opened`. Afterwards the socket
-is as one that is connected to the exchange. SOCKS5 is spoken by the Sans-I/O part of python-socks,
-which is private to it; all use of it is here.
+acts like one that is connected to the exchange. The Sans-I/O part of python-socks, which is private
+to that library, speaks SOCKS5; all use of it is in this file.
 
 - The proxy resolves the name of the exchange.
-- An answer is bounded in size, and nothing of it but its status is repeated: it may echo the
-  credentials.
+- An answer is bounded in size. Only its status is repeated in messages, because an answer may echo
+  the credentials.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _LONGEST = 2**14
 _STATUS = re.compile(rb"HTTP/1\.[01] ([2-5]\d\d)[ \r]")
 
 _FAILED_LOGIN = re.compile("acceptable|authentication", re.IGNORECASE)
-"""What python-socks calls a refusal for want of the right credentials."""
+"""What python-socks calls a refusal because of wrong or missing credentials."""
 
 
 class Tunnel:
@@ -77,7 +77,7 @@ class Tunnel:
         try:
             self._steps.send(None)
         except StopIteration:
-            # The exchange does not speak first, neither TLS nor HTTP.
+            # More bytes are an error: in TLS and in HTTP, the exchange does not speak first.
             if self._arrived:
                 raise proxy_sent_garbage(self._proxy, "more than an answer") from None
             self.opened = True

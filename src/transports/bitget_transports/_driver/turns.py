@@ -1,8 +1,8 @@
 """Bounded turns, by count: how much a link processes before timers and other tasks have their turn.
 
-A link processes one turn at a time. What it has read beyond that waits here, and nothing more is
-read meanwhile, so that the peer is held back. Nothing is lost or reordered: what waits is processed
-before the end of the link is reported.
+A link processes one turn at a time. Data that it has read beyond that waits here. Nothing more is
+read meanwhile, so the peer must wait too. Nothing is lost or reordered: data that waits is
+processed before the end of the link is reported.
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ that may be in flight.
 """
 
 _OVERDUE_BYTES = 2**19
-"""The most bytes that parsers get past a deadline before timers fire: as many answers fit."""
+"""The most bytes that parsers get past a deadline before timers fire: `OVERDUE_MESSAGES` answers
+fit.
+"""
 
 _WITHOUT_MESSAGE = 2**16
-"""The same, when no message is completed meanwhile."""
+"""The same limit, while these bytes complete no message."""
 
 
 class Unprocessed:
@@ -41,7 +43,7 @@ class Unprocessed:
         self.parts: deque[bytes] = deque()
         """Each at most `PARSER_BYTES`."""
         self.messages: deque[str | bytes] = deque()
-        """From parts before those."""
+        """From the parts before those in `parts`."""
 
     def __bool__(self) -> bool:
         return bool(self.parts or self.messages)
@@ -70,21 +72,21 @@ class Unprocessed:
 
 
 class Arrivals:
-    """Counts what all links of a driver process, and decides when timers that are due may fire:
-    after what has arrived, and after a bounded amount of it.
+    """Counts what all links of a driver process, and decides when due timers may fire: after
+    everything that has arrived, but after a bounded amount at most.
     """
 
     __slots__ = ("_latest", "_quiet", "_since_message", "bytes", "messages")
 
     def __init__(self) -> None:
         self.messages = 0
-        """Messages past the deadline."""
+        """The number of messages past the deadline."""
         self.restart()
 
     def restart(self) -> None:
         """Start to count bytes: a deadline has passed, or timers have fired."""
         self.bytes = 0
-        """Bytes that parsers got since."""
+        """The number of bytes that parsers got since then."""
         self._latest = (self.messages, 0)
         self._since_message = 0
         self._quiet = 0

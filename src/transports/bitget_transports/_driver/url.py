@@ -26,7 +26,7 @@ _VISIBLE = re.compile(r"[!-~]*")
 
 
 def url_for(url: str | None, dialect: Dialect) -> str:
-    """Return the URL to dial: by default the dialect's for live trading.
+    """Return the URL to dial: by default the dialect's URL for live trading.
 
     Raises: ValidationError for an address of the other dialect.
     """
@@ -70,8 +70,8 @@ class Target:
     ) -> Self:
         """Check a URL. Without `tls`, certificates are verified against the system's authorities.
 
-        Raises: ValidationError for an invalid WebSocket URL, for a plain one beyond loopback unless
-        `allow_plaintext` is set, and for an invalid proxy.
+        Raises: ValidationError for an invalid WebSocket URL, for a plain `ws://` one to a host
+        other than loopback unless `allow_plaintext` is set, and for an invalid proxy.
         """
         if not isinstance(url, str):
             raise ValidationError(

@@ -2,10 +2,10 @@
 transports. It turns bytes from a socket into whole messages, and messages into bytes to write.
 
 - Nothing here waits, or reads or writes a socket.
-- After the end, `end_reason` is the reason, for people, and no more messages are returned.
+- After the end, `end_reason` is the reason in readable form, and no more messages are returned.
 - The logger of websockets is silenced, because it would show the login.
-- websockets treats every exception during its code as an error of the peer. Exceptions from the
-  caller's code are raised again: see `exception_origin`.
+- websockets treats every exception that is raised while it runs as an error of the peer. Exceptions
+  from the caller's code are raised again: see `exception_origin`.
 - websockets does not check all rules of RFC 6455. The others are checked here: see `rfc6455`.
 - Memory is bounded, whatever the peer does: by the size limit for messages and fragments, and by
   keeping only one pong.
@@ -164,8 +164,8 @@ class WebSocket:
         Pass at most `PARSER_BYTES` at a time: a ping of two bytes can cost two hundred bytes of
         memory. Then check `opened` and `end_reason`, and write `outgoing` if `has_outgoing` is true.
 
-        Raises: what the caller's own code raised meanwhile, such as a signal handler. The state may
-        be inconsistent then.
+        Raises: an exception that the caller's own code, such as a signal handler, raised meanwhile.
+        The state may be inconsistent then.
         """
         protocol = self._protocol
         messages: list[str | bytes] = []
@@ -208,11 +208,11 @@ class WebSocket:
     def outgoing(self, *, stalled: bool = False) -> bytes:
         """Return what websockets itself wants written: pongs, and the answer to a close frame.
 
-        Of several pongs only the last is written, and none while earlier writes are `stalled`: "If
+        Only the last of several pongs is written, and none while earlier writes are `stalled`: "If
         an endpoint receives a Ping frame and has not yet sent Pong frame(s) in response to previous
         Ping frame(s), the endpoint MAY elect to send a Pong frame for only the most recently
-        processed Ping frame" (RFC 6455, 5.5.3). Otherwise a peer that sends pings and reads no
-        pongs would fill the memory.
+        processed Ping frame" (RFC 6455, 5.5.3). If every pong were kept, a peer that sends pings
+        and reads no pongs would fill the memory.
         """
         data, self._outgoing = self._outgoing, b""
         # Nothing may follow a close frame.
@@ -235,7 +235,7 @@ class WebSocket:
         body = bytes(error.response.body or b"") if isinstance(error, InvalidStatus) else b""
         failure: ConnectFailed | None = refusal(self._target.host, self._head, body)
         if failure is not None:
-            pass  # the body may be cut short, or one that websockets does not read
+            pass  # the body may be cut short, or be of a kind that websockets does not read
         elif self._wrong_answer is not None:
             failure = answered_wrongly(self._target, self._wrong_answer)
         elif self._head.startswith(b"HTTP/1.0 101"):

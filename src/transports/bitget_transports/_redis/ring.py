@@ -51,11 +51,11 @@ return {whole(moment - lease - now), since .. '/' .. whole(moment)}
 Answer: TypeAlias = list[bytes | str]
 
 _MOST: Final = 1000
-"""The largest limit: as many moments are kept."""
+"""The largest limit, because this many moments are kept."""
 
 
 class Ring:
-    """What the script is called with, and what its answer says."""
+    """The arguments of the script, and the meaning of its answer."""
 
     def __init__(self, account: str, per_second: int) -> None:
         if not isinstance(account, str) or not account or {*"{}"} & {*account}:

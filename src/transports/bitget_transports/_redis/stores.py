@@ -1,7 +1,7 @@
-"""Runs the script of the ring with redis-py, by its asyncio client and by its blocking one.
+"""Runs the script of the ring with redis-py, through its asyncio client or its blocking one.
 
-Nothing is retried here, and nothing by our clients: an answer that comes late is useless, and `Lease`
-asks again. A client of the caller's keeps its own settings, and is not closed.
+Neither this module nor our clients retry anything: a late answer is useless, and `Lease` asks
+again. A client that the caller passes keeps its own settings, and is not closed.
 """
 
 from __future__ import annotations
@@ -70,5 +70,5 @@ def _client(kind: Any, url: object, retry: object) -> Any:
             url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=retry
         )
     except ValueError as error:
-        # Not the URL itself: it may hold a password.
-        raise ValidationError(f"store is no URL of a Redis server: {error}") from None
+        # The URL itself is not repeated: it may hold a password.
+        raise ValidationError(f"store is not the URL of a Redis server: {error}") from None

@@ -55,7 +55,7 @@ from .._driver.url import url_for
 from ._httpx_link import Broken, HttpxWebSocket, Refused
 
 _QUIET = 12
-"""Steps of the event loop without a byte after which everything counts as arrived."""
+"""After this many steps of the event loop without a byte, everything counts as arrived."""
 
 
 def connect(
@@ -77,40 +77,43 @@ def connect(
     rest: SendRest | None = None,
     client: HttpClient | None = None,
 ) -> Opener[Channel]:
-    """Connect and log in, for a `Channel`. With `async with`, leaving the context closes it; `Opener.open`
+    """Connect and log in, for a `Channel`. Leaving `async with` closes the channel; `Opener.open`
     opens one without a context.
 
-    `dialect` is the API of the account: `Dialect.UNIFIED` for a unified one. By default it is that
-    of `codec`, or else `Dialect.CLASSIC`. `url` is by default the dialect's for live trading.
+    `dialect` is the API of the account: `Dialect.UNIFIED` for a unified one. The default is the
+    dialect of `codec`, or `Dialect.CLASSIC` without a codec. The default `url` is the dialect's URL
+    for live trading.
 
     `tls` verifies the server's certificate; by default the system's certificate authorities are
-    used. `wall_clock` returns seconds since 1970, for the timestamp of the login. `client` is an
-    `AsyncClient` of your own, of httpx or httpx2, which has its own proxies, for example for an app
-    in the same process (`httpx_ws.transport.ASGIWebSocketTransport`). All times are on
-    `bitget_transports.clock`, which everything that shares a `budget` must use.
+    used. `wall_clock` returns seconds since 1970, for the timestamp of the login. `client` is your
+    own `AsyncClient` of httpx or httpx2, for example one for an app in the same process
+    (`httpx_ws.transport.ASGIWebSocketTransport`). It uses its own proxy settings. All times are on
+    `bitget_transports.clock`. Everything that shares a `budget` must use that clock.
 
     `proxy` is the URL of a proxy: `http://` (through which the channel opens a tunnel with CONNECT),
-    `socks5://` or `socks5h://` (with the extra `socks`), with a user and a password if it wants
-    them. None dials directly. By default the environment decides (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY,
-    NO_PROXY, in lower case first), except for loopback. The proxy resolves the name of the exchange.
+    `socks5://` or `socks5h://` (with the extra `socks`), with a user and a password if the proxy
+    requires them. With None, the channel connects directly. By default the environment decides
+    (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY; the lower-case name takes precedence), except
+    for loopback. The proxy resolves the name of the exchange.
 
     `trace` is called with each line of a trace of this connection: pass the `write` method of a
     file, for example. See `bitget_proto.record`.
 
     `observe(event, time)` is called for each event, outcome and `Final`, including those that a call
-    waits for. It must return soon. `bitget_transports.telemetry` has functions that
-    make metrics and spans.
+    waits for. It must return quickly. `bitget_transports.telemetry` has functions that make metrics
+    and spans.
 
-    `orders=True` subscribes to changes of the account's orders, which are `OrderUpdate` events, and
-    lets you call `Channel.confirm` and `Channel.cancel_all`. They send REST requests with httpx (the
-    extra `rest`) or with `rest`, a function that takes a `RestRequest` and its headers, sends it to the
-    exchange, and returns the status and the body of the answer. By default, requests go to
-    the exchange's REST host if `url` is one of its own, and otherwise to the host of `url`.
-    If the wall clock seems wrong before the first login, the exchange's time is requested by REST,
-    without headers.
+    `orders=True` subscribes to changes of the account's orders, which arrive as `OrderUpdate`
+    events, and enables `Channel.confirm` and `Channel.cancel_all`. These send REST requests with
+    httpx (the extra `rest`) or with `rest`: a function that takes a `RestRequest` and its headers,
+    sends the request to the exchange, and returns the status and the body of the answer. Without
+    `rest`, requests go to the exchange's REST host if `url` is one of the exchange's own URLs, and
+    otherwise to the host of `url`. Before the first login, the exchange's time is requested by
+    REST, without headers, if the wall clock seems wrong or the answer to the handshake has no date.
 
-    An `Exception` that `wall_clock`, `trace` or `observe` raises stops no cancel. It is a `CallerError` in
-    `events`, and goes with its traceback to the logger `bitget_transports`.
+    If `wall_clock`, `trace` or `observe` raises an `Exception`, no cancel is stopped. The exception
+    is a `CallerError` in `events`, and is logged with its traceback to the logger
+    `bitget_transports`.
 
     If the `with` block ends without an exception, the channel waits for the cancels in flight, as
     `Channel.close` does. With an exception, the channel ends at once.
@@ -168,15 +171,15 @@ def open_session(
     0 to 1, which spread the dials of many clients. When the exchange refuses the timestamp of a
     login, the next login uses the exchange's own time, from its answer to the handshake.
 
-    With `SessionConfig.rest_after`, cancels that no connection takes go by REST, with httpx (the
-    extra `rest`) or with `rest`: see `connect`. If that function raises, the cancel may have arrived:
-    its outcome is `Unresolved(sent=True)`.
+    With `SessionConfig.rest_after`, cancels that no connection takes are sent by REST, with httpx
+    (the extra `rest`) or with `rest`: see `connect`. If `rest` raises, the cancel may have reached
+    the exchange: its outcome is `Unresolved(sent=True)`.
 
     `trace` is called with each line of a trace of this session: pass the `write` method of a file,
     for example. See `bitget_proto.record`.
 
-    Raises: the same as `connect`; ConnectFailed also when no login was accepted within `Limits.up_timeout`;
-    ImportError if `rest_after` needs httpx and it is missing.
+    Raises: the same as `connect`; ConnectFailed also when no login was accepted within
+    `Limits.up_timeout`; ImportError if `rest_after` needs httpx and it is missing.
     """
 
     def channel() -> SessionChannel:
@@ -243,7 +246,7 @@ class AnyioDriver(AsyncDriver):
         self._alive: set[_Link] = set()
         """The links whose sockets are not closed."""
         self._requests: dict[anyio.CancelScope, anyio.Event] = {}
-        """The REST requests of cancels that have not ended; the events are set when they have."""
+        """The unfinished REST requests of cancels. The event of each is set when it has ended."""
         self._sooner = anyio.Event()
         self._event = type(self._sooner)
         """The event class for this loop; `anyio.Event()` detects the loop on every call."""

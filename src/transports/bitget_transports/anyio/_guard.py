@@ -45,22 +45,25 @@ async def guard(
     """Keep the exchange's countdown from ending: a dead man's switch for a unified account.
 
     While this context is open, a task renews the countdown. If the program, its machine or its
-    network ends, the exchange cancels all orders of the account, `countdown` seconds after the last
-    renewal at the latest: 5 to 60 whole seconds (REST API V3, Countdown Cancel All). The exchange
-    grants access to it on request, and has one countdown for an account: guard it in one process.
+    network fails, the exchange cancels all orders of the account, `countdown` seconds after the
+    last renewal at the latest: 5 to 60 whole seconds (REST API V3, Countdown Cancel All). The
+    exchange grants access to the countdown on request. Each account has one countdown: guard it in
+    one process.
 
-    Entering waits until the exchange has begun to count down. Leaving without an exception turns the
-    countdown off, or with `disarm=False` leaves it on. Leaving with an exception leaves it on, so
-    that the exchange cancels all orders.
+    Entering the context waits until the exchange has begun to count down. Leaving it without an
+    exception turns the countdown off, or leaves it on with `disarm=False`. Leaving it with an
+    exception leaves the countdown on, so that the exchange cancels all orders.
 
     Failed renewals, and a countdown that may have ended, are logged as warnings and errors, and
     passed to `observe` as `Armed`, `NotRenewed`, `Lapsed` and `Stopped`, each with its time on
-    `bitget_transports.clock`. `Guard.check` raises once the countdown is not known to be on.
-    Renewing goes on until the context is left. A blocked event loop renews nothing.
+    `bitget_transports.clock`. `Guard.check` raises while the countdown is not known to be on.
+    Renewals continue until the context is left. While the event loop is blocked, nothing is
+    renewed.
 
-    `url` is that of the WebSocket, which decides where REST is, as for `connect`: pass
-    `Dialect.UNIFIED.demo_url` for demo trading. `tls`, `allow_plaintext`, `proxy`, `wall_clock` and
-    `rest` are as for `connect`. REST needs httpx (the extra `rest`), unless `rest` is given.
+    `url` is the URL of the WebSocket. It decides where REST requests are sent, as for `connect`:
+    pass `Dialect.UNIFIED.demo_url` for demo trading. `tls`, `allow_plaintext`, `proxy`,
+    `wall_clock` and `rest` are as for `connect`. REST needs httpx (the extra `rest`), unless `rest`
+    is given.
 
     Raises: GuardFailed if the countdown could not be started or turned off; ValidationError for an
     invalid argument, or for `Dialect.CLASSIC`: classic accounts have no countdown.

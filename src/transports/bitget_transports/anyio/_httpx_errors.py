@@ -1,7 +1,7 @@
 """Why httpx did not open a WebSocket.
 
-httpx and h11 wait for the whole head of an answer, and httpx-ws drops the body of a refusal. So what
-arrives is seen here first, and the body is read here.
+httpx and h11 wait for the whole head of an answer, and httpx-ws drops the body of a refusal. So
+this module watches the bytes as they arrive, and reads the body itself.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ class Handshake:
         self._body = b""
         """The beginning of the body of a refusal."""
         self.via = target.proxy
-        """The proxy, while it has not connected to the exchange."""
+        """The proxy, until it has connected to the exchange."""
 
     def of(self, client: HttpClient) -> Handshake:
-        """Use this client; return what to pass to httpx-ws in its place."""
+        """Use this client, and return the object to pass to httpx-ws in its place."""
         self._client = client
         return self
 
@@ -71,7 +71,7 @@ class Handshake:
             self._watch(info["return_value"])
 
     def opened(self) -> None:
-        """Watch no longer: the WebSocket is open."""
+        """Stop watching: the WebSocket is open."""
         for stream in self._watched:
             vars(stream).pop("read", None)
 
@@ -128,8 +128,8 @@ def connect_failure(target: Target, error: Exception, via: Proxy | None = None) 
 
 
 def _upgrade_errors() -> tuple[type[Exception], ...]:
-    """Return the classes of a refused handshake: of httpx-ws, and of httpx2, whose transport for apps
-    raises its own.
+    """Return the exceptions for a refused handshake: that of httpx-ws, and that of httpx2, whose
+    transport for apps raises its own.
     """
     successor = sys.modules.get("httpx2.websockets")
     if successor is None:
@@ -163,7 +163,7 @@ _PENDING = ssl.SSLWantReadError, ssl.SSLWantWriteError
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """Return the error and its causes, the deepest first; of a group, its first exception."""
+    """Return the error and its causes, the deepest first; for a group, its first exception."""
     found: list[BaseException] = []
     at: BaseException | None = error
     while at is not None and at not in found:

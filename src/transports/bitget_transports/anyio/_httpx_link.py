@@ -1,6 +1,6 @@
 """One WebSocket over httpx-ws. All use of httpx-ws is in this file.
 
-`run` returns the reason of the end, or raises ConnectFailed when the WebSocket could not be opened.
+`run` returns why the WebSocket ended, or raises ConnectFailed when it could not be opened.
 It returns in bounded time, whatever the peer does.
 
 What httpx-ws 0.9.0 does, and what this file does about it:
@@ -17,12 +17,13 @@ What httpx-ws 0.9.0 does, and what this file does about it:
 - The errors of wsproto, below it, contain what could not be sent, including the login. Here none of
   them is repeated or chained.
 - wsproto reports an invalid frame as if the peer had closed. Here the two are distinguished. Both
-  are answered with a close frame of code 1000. Here the code is that of the error, or the peer's.
+  are answered with a close frame of code 1000. Here that frame has the code of the error, or the
+  peer's code.
 - A message passes through a queue and an extra task. Here it is taken before the queue.
 - httpcore, below it, does not close a socket whose TLS handshake is cancelled. Here it is closed.
 - It sends WebSocket pings, which the exchange does not count. Here they are disabled.
-- It knows no client of httpx2, but needs only its method `stream` and the stream below. Here the errors
-  of that stream become those of httpcore.
+- It does not support clients of httpx2, but needs only their method `stream` and the network stream
+  below. Here the errors of that stream become those of httpcore.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ class HttpxWebSocket:
     async def run(
         self, opened: Callable[[str | None], object], received: Callable[[str | bytes], object]
     ) -> str:
-        """Open the WebSocket, read it to its end, and return the reason of the end, for people.
+        """Open the WebSocket, read it to its end, and return why it ended, in readable form.
 
         Raises: ConnectFailed when it could not be opened.
         """
@@ -169,8 +170,8 @@ class HttpxWebSocket:
     async def write(self, text: str) -> None:
         """Write a text message completely.
 
-        Raises: Broken when that failed, and Refused when not one byte was written. The connection
-        has ended then.
+        Raises: Broken when the write failed, and Refused when not one byte was written. In both
+        cases the connection has ended.
         """
         assert self._session is not None  # noqa: S101 - only after `opened`
         try:
@@ -244,8 +245,8 @@ class HttpxWebSocket:
         """Take messages before the session's queue and the task that reads it, which would cost a
         fifth of a round trip.
 
-        The queue is private to httpx-ws. If a later version uses another one, `_read` still
-        receives what comes there, as it receives the end.
+        The queue is private to httpx-ws. If a later version uses another queue, `_read` still
+        receives the messages in it, just as it receives the end.
         """
         session._send_event = _QueueBypass(  # type: ignore[assignment]
             session._send_event, self._meter, received
@@ -271,7 +272,7 @@ class HttpxWebSocket:
 
     def _broken(self, error: Exception) -> str:
         """Return why the connection ended without a close frame."""
-        # httpx-ws raises an error of its own, without that of the stream.
+        # httpx-ws raises an error of its own, which does not contain the error of the stream.
         found = causes(self._meter.failure or error)
         return connection_broken(next((at for at in found if isinstance(at, OSError)), None))
 
@@ -284,7 +285,7 @@ class HttpxWebSocket:
         timeout = self._limits.close_timeout
         with anyio.move_on_after(timeout, shield=True):
             if self._meter.aborted:
-                # First, since a write may be in progress that waits for the peer.
+                # Closed first, because a write that waits for the peer may be in progress.
                 await session.stream.aclose()
             await session.close(*self._close_args)
 
@@ -374,7 +375,7 @@ class _Metered(httpcore.AsyncNetworkStream):
         if self._meter.aborted:
             raise httpcore.WriteError("the connection is aborted")
         if buffer[:1] == _PONG:
-            # It answers a ping, which was not part of a message. The two have the same length,
+            # A pong answers a ping, which was not part of a message. The two have the same length,
             # except for the mask.
             self._meter.count -= len(buffer) - _MASK
         try:
@@ -392,7 +393,7 @@ class _Metered(httpcore.AsyncNetworkStream):
 
 
 def _as_httpcore(error: Exception) -> Exception | None:
-    """Return an error of httpcore2 as that of httpcore, which httpx-ws expects; None for others."""
+    """Return httpcore's counterpart of an httpcore2 error, for httpx-ws; None for other errors."""
     if core_of(error) in (None, httpcore):
         return None
     same: type[Exception] = getattr(httpcore, type(error).__name__)
@@ -412,9 +413,9 @@ def _make_client(target: Target) -> httpx.AsyncClient:
     # A plain target uses no TLS: a context without authorities accepts no certificate, and loading
     # the system's authorities is slow.
     verify = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if target.tls is None else target.tls
-    # Timeouts are set by the callers. httpcore dials
-    # with `anyio.connect_tcp`, or on trio with `trio.open_tcp_stream`: both race a host's addresses,
-    # 250 ms apart (RFC 6555), but do not remember which one served.
+    # Timeouts are set by the callers. httpcore dials with `anyio.connect_tcp`, or on trio with
+    # `trio.open_tcp_stream`: both race a host's addresses, 250 ms apart (RFC 6555), but do not
+    # remember which address worked.
     client = httpx.AsyncHTTPTransport(verify=verify, trust_env=False)
     if target.proxy is not None:
         client._pool = httpcore.AsyncConnectionPool(

@@ -24,8 +24,8 @@ async def shared_budget(
 ) -> AsyncGenerator[Budget]:
     """Share an account's cancels per second with other processes, through Redis or Valkey.
 
-    As `bitget_transports.asyncio.shared_budget`, but `store` is a URL or a blocking `redis.Redis`
-    of yours. It is asked in a worker thread, on asyncio and on trio.
+    Like `bitget_transports.asyncio.shared_budget`, but `store` is a URL or your own blocking
+    `redis.Redis`. The store is asked in a worker thread, on asyncio and on trio.
 
     Raises: ValidationError for an invalid argument. A store that cannot be reached raises nothing.
     """

@@ -1,7 +1,7 @@
 """`connect` and `open_session` over asyncio.
 
-The driver has one timer handle, and a task only while it dials or waits for a REST response. Opening,
-writing and closing are each bounded by a limit. A link is one WebSocket, see `_link`.
+The driver has one timer handle, and a task only while it dials or waits for a REST response.
+Opening, writing and closing are each bounded by a limit. A link is one WebSocket: see `_link`.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ Framing: TypeAlias = Literal["websockets", "picows"]
 """
 
 _QUIET = 4
-"""Timers fire after this many iterations of the loop in a row in which no byte arrived.
+"""Timers fire after this many consecutive iterations of the loop in which no byte arrived.
 
 A link that resumes reading receives its next bytes only in the third iteration after that.
 """
@@ -80,39 +80,42 @@ def connect(
     sock: socket.socket | None = None,
     framing: Framing = "websockets",
 ) -> Opener[Channel]:
-    """Connect and log in, for a `Channel`. With `async with`, leaving the context closes it; `Opener.open`
+    """Connect and log in, for a `Channel`. Leaving `async with` closes the channel; `Opener.open`
     opens one without a context.
 
-    `dialect` is the API of the account: `Dialect.UNIFIED` for a unified one. By default it is that
-    of `codec`, or else `Dialect.CLASSIC`. `url` is by default the dialect's for live trading.
+    `dialect` is the API of the account: `Dialect.UNIFIED` for a unified one. The default is the
+    dialect of `codec`, or `Dialect.CLASSIC` without a codec. The default `url` is the dialect's URL
+    for live trading.
 
     `tls` verifies the server's certificate; by default the system's certificate authorities are
     used. `wall_clock` returns seconds since 1970, for the timestamp of the login. `sock` is a
-    socket that is already connected; it is closed with the channel.
-    All times are on `bitget_transports.clock`, which everything that shares a `budget` must use.
+    socket that is already connected; it is closed with the channel. All times are on
+    `bitget_transports.clock`. Everything that shares a `budget` must use that clock.
 
     `proxy` is the URL of a proxy: `http://` (through which the channel opens a tunnel with CONNECT),
-    `socks5://` or `socks5h://` (with the extra `socks`), with a user and a password if it wants
-    them. None dials directly. By default the environment decides (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY,
-    NO_PROXY, in lower case first), except for loopback. The proxy resolves the name of the exchange.
+    `socks5://` or `socks5h://` (with the extra `socks`), with a user and a password if the proxy
+    requires them. With None, the channel connects directly. By default the environment decides
+    (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY; the lower-case name takes precedence), except
+    for loopback. The proxy resolves the name of the exchange.
 
     `trace` is called with each line of a trace of this connection: pass the `write` method of a
     file, for example. See `bitget_proto.record`.
 
     `observe(event, time)` is called for each event, outcome and `Final`, including those that a call
-    waits for. It must return soon. `bitget_transports.telemetry` has functions that
-    make metrics and spans.
+    waits for. It must return quickly. `bitget_transports.telemetry` has functions that make metrics
+    and spans.
 
-    `orders=True` subscribes to changes of the account's orders, which are `OrderUpdate` events, and
-    lets you call `Channel.confirm` and `Channel.cancel_all`. They send REST requests with httpx (the
-    extra `rest`) or with `rest`, a function that takes a `RestRequest` and its headers, sends it to the
-    exchange, and returns the status and the body of the answer. By default, requests go to
-    the exchange's REST host if `url` is one of its own, and otherwise to the host of `url`.
-    If the wall clock seems wrong before the first login, the exchange's time is requested by REST,
-    without headers.
+    `orders=True` subscribes to changes of the account's orders, which arrive as `OrderUpdate`
+    events, and enables `Channel.confirm` and `Channel.cancel_all`. These send REST requests with
+    httpx (the extra `rest`) or with `rest`: a function that takes a `RestRequest` and its headers,
+    sends the request to the exchange, and returns the status and the body of the answer. Without
+    `rest`, requests go to the exchange's REST host if `url` is one of the exchange's own URLs, and
+    otherwise to the host of `url`. Before the first login, the exchange's time is requested by
+    REST, without headers, if the wall clock seems wrong or the answer to the handshake has no date.
 
-    An `Exception` that `wall_clock`, `trace` or `observe` raises stops no cancel. It is a `CallerError` in
-    `events`, and goes with its traceback to the logger `bitget_transports`.
+    If `wall_clock`, `trace` or `observe` raises an `Exception`, no cancel is stopped. The exception
+    is a `CallerError` in `events`, and is logged with its traceback to the logger
+    `bitget_transports`.
 
     `framing` selects the library that frames messages. `"picows"` is faster and needs the extra
     `picows`. It accepts only TCP sockets. Over TLS it has a buffer of up to 64 KiB that the
@@ -174,15 +177,15 @@ def open_session(
     0 to 1, which spread the dials of many clients. When the exchange refuses the timestamp of a
     login, the next login uses the exchange's own time, from its answer to the handshake.
 
-    With `SessionConfig.rest_after`, cancels that no connection takes go by REST, with httpx (the
-    extra `rest`) or with `rest`: see `connect`. If that function raises, the cancel may have arrived:
-    its outcome is `Unresolved(sent=True)`.
+    With `SessionConfig.rest_after`, cancels that no connection takes are sent by REST, with httpx
+    (the extra `rest`) or with `rest`: see `connect`. If `rest` raises, the cancel may have reached
+    the exchange: its outcome is `Unresolved(sent=True)`.
 
     `trace` is called with each line of a trace of this session: pass the `write` method of a file,
     for example. See `bitget_proto.record`. `framing` is as for `connect`.
 
-    Raises: the same as `connect`; ConnectFailed also when no login was accepted within `Limits.up_timeout`;
-    ImportError if `rest_after` needs httpx and it is missing.
+    Raises: the same as `connect`; ConnectFailed also when no login was accepted within
+    `Limits.up_timeout`; ImportError if `rest_after` needs httpx and it is missing.
     """
 
     def channel() -> SessionChannel:
@@ -244,9 +247,9 @@ class AsyncioDriver(AsyncDriver):
         self._alive: set[AsyncioLink] = set()
         """The links whose sockets are not closed."""
         self._requests: set[asyncio.Task[None]] = set()
-        """The REST requests of cancels that have not ended."""
+        """The unfinished REST requests of cancels."""
         self._timer: asyncio.TimerHandle | None = None
-        """Set for `armed`. If `until` is later when it fires, it is set again."""
+        """The timer for `armed`. It is set again if `until` is later when it fires."""
 
     def flag(self) -> _Flag:
         """Return a new flag for asyncio."""
@@ -303,7 +306,7 @@ class AsyncioDriver(AsyncDriver):
     def end_without_loop(self) -> bool:
         closed = super().end_without_loop()
         if closed:
-            self._alive.clear()  # the closed loop reports no end of a socket
+            self._alive.clear()  # the closed loop does not report the end of a socket
         return closed
 
     def dial(self, number: int) -> AsyncioLink:

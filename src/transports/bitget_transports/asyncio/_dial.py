@@ -53,9 +53,9 @@ async def connect_first(race: AddressRace) -> socket.socket:
 
 
 async def open_tunnel(sock: socket.socket, proxy: Proxy, target: Target) -> None:
-    """Let this proxy, which the socket is connected to, connect to the exchange.
+    """Ask this proxy, to which the socket is connected, to connect to the exchange.
 
-    Raises: ConnectFailed when it does not; OSError.
+    Raises: ConnectFailed when the proxy does not connect to the exchange; OSError.
     """
     loop, tunnel = asyncio.get_running_loop(), Tunnel(proxy, target)
     try:

@@ -3,7 +3,7 @@ closes.
 
 The framing is in `_websockets_link` and `_picows_link`.
 
-- Each iteration of the loop processes at most one turn. While more waits, reading is paused.
+- Each iteration of the loop processes at most one turn. While more data waits, reading is paused.
 - Opening and closing are bounded. There is a task only during the dial.
 - If `take_back` returns a cancel, not one byte of its frame was sent, and none will be.
 - The end is reported to the driver. `gone` is set once the socket is closed and the dial's task has
@@ -76,7 +76,7 @@ class AsyncioLink(asyncio.BufferedProtocol, ABC):
     async def connect(self, sock: socket.socket) -> ConnectFailed | None:
         """Open the WebSocket on a connected socket. Return None, or why the peer did not open it.
 
-        Raises: as the libraries below.
+        Raises: the exceptions of the libraries below.
         """
 
     @abstractmethod
@@ -99,7 +99,7 @@ class AsyncioLink(asyncio.BufferedProtocol, ABC):
 
     @abstractmethod
     def report_end(self) -> None:
-        """Report the end of the transport: nothing waits any more."""
+        """Report the end of the transport, after all that arrived was processed."""
 
     def wrote(self, ids: tuple[str, ...], size: int) -> None:
         """Record that a frame was passed to the transport. `size` is 0 when the frame was refused."""
@@ -115,14 +115,14 @@ class AsyncioLink(asyncio.BufferedProtocol, ABC):
         """End the link after an exception of the caller's own code in a callback, such as a signal
         handler, and pass the exception to the loop.
 
-        If the callback raised it, it would be lost: asyncio ignores an OSError, and uvloop does not
-        stop at a KeyboardInterrupt.
+        If the callback raised the exception, it would be lost: asyncio ignores an OSError, and
+        uvloop does not stop at a KeyboardInterrupt.
         """
         self.abort()
         self.report(error)
 
     def report(self, error: BaseException) -> None:
-        """Pass an exception of the caller's own code to the loop, when no call of the caller can
+        """Pass an exception of the caller's own code to the loop, because no call of the caller can
         raise it.
         """
         loop = asyncio.get_running_loop()
@@ -151,7 +151,7 @@ class AsyncioLink(asyncio.BufferedProtocol, ABC):
         """Open the WebSocket within `Limits.open_timeout`, or report to the driver why it failed."""
         target, limits = self._target, self._driver.limits
         via = target.proxy if sock is None else None
-        """The proxy, while it has not connected to the exchange."""
+        """The proxy, until it has connected to the exchange."""
         bound = asyncio.timeout(limits.open_timeout)
         try:
             async with bound:
@@ -186,13 +186,13 @@ class AsyncioLink(asyncio.BufferedProtocol, ABC):
             self._driver.failed(self._number, failure)
 
     def dialled(self, opening: asyncio.Task[None]) -> None:
-        """The dial has ended. A cancelled one may not have started, and uvloop then does not report
-        the end of its transport.
+        """The dial has ended. A cancelled dial may not have started, and uvloop then does not
+        report the end of its transport.
         """
         if self._transport is None or opening.cancelled():
             self.abort()
             self._gone()
-            # Code that cancels all tasks cancels this one too, and a call may wait for it.
+            # Code that cancels all tasks cancels this one too, and a call may wait for the dial.
             self._driver.lost(self._number, "the dial was cancelled")
         elif self._closed:
             self._gone()
@@ -277,14 +277,14 @@ class AsyncioLink(asyncio.BufferedProtocol, ABC):
             self._abort_timer = asyncio.get_running_loop().call_later(timeout, self.abort)
 
     def take_turn_soon(self) -> None:
-        """Take a turn, or read on, in the next iteration of the loop."""
+        """Take a turn, or resume reading, in the next iteration of the loop."""
         self._turn = asyncio.get_running_loop().call_soon(self._next_turn)
 
     # --- inside ---
 
     def _next_turn(self) -> None:
-        """Take a turn. Read on in an iteration of the loop without one: uvloop would take another
-        turn in the same.
+        """Take a turn. Resume reading only in an iteration of the loop without a turn: uvloop would
+        take another turn in the same iteration.
         """
         self._turn = None
         idle = not self._unprocessed
@@ -307,10 +307,10 @@ class AsyncioLink(asyncio.BufferedProtocol, ABC):
             self._report_end()
 
     def _hold_back(self) -> None:
-        """Read nothing more while something waits; uvloop would read up to 32 times in a row.
+        """Read nothing more while data waits; uvloop would read up to 32 times in a row.
 
-        uvloop's TLS drops what it holds at the end of the stream while reading is paused. So over
-        TLS, reading is paused only when more waits than an answer to each cancel in flight.
+        If the stream ends while reading is paused, uvloop's TLS drops what it holds. So over TLS,
+        reading is paused only when more data waits than the answers to all cancels in flight.
         """
         if self._target.tls is None or len(self._unprocessed.parts) > _PARTS_OVER_TLS:
             self._set_reading(paused=True)
@@ -341,7 +341,7 @@ class AsyncioLink(asyncio.BufferedProtocol, ABC):
                 same.shutdown(socket.SHUT_WR)
 
     def _socket(self) -> socket.socket | None:
-        """Return the transport's socket; None when it is closed, as its number may be reused."""
+        """Return the transport's socket; None when it is closed: its number may be reused."""
         if self._transport is None or self._lost:
             return None
         found: socket.socket | None = self._transport.get_extra_info("socket")

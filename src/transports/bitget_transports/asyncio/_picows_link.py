@@ -64,7 +64,8 @@ _TEXT, _BINARY, _CONTINUATION = WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONT
 _PING, _CLOSE = WSMsgType.PING, WSMsgType.CLOSE
 
 _TURNS = 100
-"""Iterations of the loop that the transport of a dial has to close after its socket is shut down.
+"""The number of loop iterations in which the transport of a dial must close after its socket was
+shut down.
 """
 
 
@@ -90,7 +91,7 @@ class PicowsLink(AsyncioLink, WSListener):
         self._over: str | None = None
         """Why the WebSocket ended; None before the end."""
         self._end_due = False
-        """Whether the end is to be reported after the messages before it."""
+        """Whether the end must be reported after the messages that arrived before it."""
         self._disconnect_task: asyncio.Task[None] | None = None
         """The task of `_wait_disconnected`; this is the only reference to it."""
         self._close_given = False
@@ -213,18 +214,18 @@ class PicowsLink(AsyncioLink, WSListener):
         websocket, transport = self._websocket, self._transport
         assert websocket is not None and transport is not None  # noqa: S101, PT018 - it is open
         data = text.encode()
-        # picows may have received the peer's close frame, and not have passed it on yet.
+        # picows may have received the peer's close frame without having passed it on yet.
         if websocket.close_handshake is not None or transport.is_closing():
             self.wrote(ids, 0)
         else:
-            # If this fails, a part may have been sent without the transport.
+            # If this fails, picows may have sent a part directly, past the transport.
             websocket.send(_TEXT, data)
             self._given += (size := rfc6455.frame_size(len(data)))
             self._last = (ids, size, self._given)
 
     def take_back(self) -> tuple[str, ...]:
-        # Frames that picows itself writes are not counted: after one, it is unknown how much of our
-        # last frame was sent.
+        # Frames that picows itself writes are not counted: after such a frame, it is unknown how
+        # much of our last frame was sent.
         if (
             self._last[1]
             and self._websocket is not None
@@ -260,7 +261,7 @@ class PicowsLink(AsyncioLink, WSListener):
             self._add_fragment(frame)
 
     def _closed_by_peer(self, websocket: WSTransport, payload: bytes) -> None:
-        # picows has checked the length and the reason, and not all codes.
+        # picows has checked the length and the reason, but not every code.
         code = int.from_bytes(payload[:2], "big") if payload else NO_CODE
         if payload and not rfc6455.may_be_sent(code):
             self._protocol_error(rfc6455.INVALID_CLOSE_CODE)
@@ -325,7 +326,7 @@ class PicowsLink(AsyncioLink, WSListener):
             websocket.send_pong(pong)
 
     async def _wait_disconnected(self, websocket: WSTransport) -> None:
-        """Wait for the end, and retrieve the exception of picows; otherwise asyncio would log it."""
+        """Wait for the end, and retrieve the exception of picows, which asyncio would log."""
         try:
             await websocket.wait_disconnected()
         except Exception as error:  # noqa: BLE001 - the end was already reported

@@ -26,14 +26,15 @@ async def shared_budget(
     them inside this context. Each cancel then waits until the store has leased it. Count cancels that
     you send by REST with `Budget.debit`. It needs the extra `redis`.
 
-    `store` is a URL, such as `redis://127.0.0.1:6379`, or a `redis.asyncio.Redis` of yours, which
-    should retry nothing and is not closed. `account` is a name of yours for the account, the same
-    in every process. `per_second` is the number of cancels per second that the store leases to all
-    processes together, by default the 10 of a UID (Cancel Order Channel).
+    `store` is a URL, such as `redis://127.0.0.1:6379`, or your own `redis.asyncio.Redis`, which
+    should retry nothing and is not closed. `account` is your name for the account, the same in
+    every process. `per_second` is the number of cancels per second that the store leases to all
+    processes together. The default is the exchange's limit for a UID, 10 (Cancel Order Channel).
 
-    While the store is down, cancels wait, and end as others that wait too long: this is logged as a
-    warning. `own_per_second` cancels need no lease, at any time. `per_second` and the
-    `own_per_second` of all processes may add up to the account's limit. See docs/scaling.md.
+    While the store is down, cancels wait, and time out like others that wait too long. A warning is
+    logged. `own_per_second` cancels per second need no lease, at any time. The sum of `per_second`
+    and the `own_per_second` of all processes may be at most the account's limit. See
+    docs/scaling.md.
 
     Raises: ValidationError for an invalid argument. A store that cannot be reached raises nothing.
     """

@@ -3,7 +3,7 @@
 
 - The transport holds at most one unwritten frame: the limit of its write buffer is 0, so a stall is
   noticed at the next byte.
-- After `WebSocket.over`, only what `WebSocket` still wants written is written.
+- After the end of the `WebSocket`, only what it still wants written is written.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class WebsocketsLink(AsyncioLink):
         self._tls_started = False
         """Whether the TLS handshake has started."""
         self._data_before_tls = False
-        """Whether data arrived before that."""
+        """Whether data arrived before the TLS handshake."""
 
     async def connect(self, sock: socket.socket) -> ConnectFailed | None:
         target = self._target
@@ -72,7 +72,7 @@ class WebsocketsLink(AsyncioLink):
             super().buffer_updated(nbytes)
 
     def eof_received(self) -> None:
-        if self._turn is None:  # else when the transport has ended and nothing waits any more
+        if self._turn is None:  # else it is reported after the turns that wait
             try:
                 self._websocket.end_of_stream()
             except BaseException as error:  # noqa: BLE001 - given to the loop

@@ -87,51 +87,55 @@ def connect(
     sock: socket.socket | None = None,
     selector: Callable[[], selectors.BaseSelector] = _SELECTOR,
 ) -> Opener[Channel]:
-    """Connect and log in, for a `Channel`. With `with`, leaving the context closes it; `Opener.open`
-    opens one without a context.
+    """Connect and log in, for a `Channel`. Leaving `with` closes the channel; `Opener.open` opens
+    one without a context.
 
-    `dialect` is the API of the account: `Dialect.UNIFIED` for a unified one. By default it is that
-    of `codec`, or else `Dialect.CLASSIC`. `url` is by default the dialect's for live trading.
+    `dialect` is the API of the account: `Dialect.UNIFIED` for a unified one. The default is the
+    dialect of `codec`, or `Dialect.CLASSIC` without a codec. The default `url` is the dialect's URL
+    for live trading.
 
     `tls` verifies the server's certificate; by default the system's certificate authorities are
     used. `wall_clock` returns seconds since 1970, for the timestamp of the login. `sock` is a
-    socket that is already connected; it is closed with the channel.
-    `selector` makes the selector that waits: pass another one for a framework such as gevent. All
-    times are on `bitget_transports.clock`, which everything that shares a `budget` must use.
+    socket that is already connected; it is closed with the channel. `selector` makes the selector
+    that waits: pass another one for a framework such as gevent. All times are on
+    `bitget_transports.clock`. Everything that shares a `budget` must use that clock.
     `Limits.open_timeout` does not cover resolving the host name, which blocks in the system.
 
     `proxy` is the URL of a proxy: `http://` (through which the channel opens a tunnel with CONNECT),
-    `socks5://` or `socks5h://` (with the extra `socks`), with a user and a password if it wants
-    them. None dials directly. By default the environment decides (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY,
-    NO_PROXY, in lower case first), except for loopback. The proxy resolves the name of the exchange.
+    `socks5://` or `socks5h://` (with the extra `socks`), with a user and a password if the proxy
+    requires them. With None, the channel connects directly. By default the environment decides
+    (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY; the lower-case name takes precedence), except
+    for loopback. The proxy resolves the name of the exchange.
 
     `trace` is called with each line of a trace of this connection: pass the `write` method of a
     file, for example. See `bitget_proto.record`.
 
     `observe(event, time)` is called for each event, outcome and `Final`, including those that a call
-    waits for. It must return soon. `bitget_transports.telemetry` has functions that
-    make metrics and spans.
+    waits for. It must return quickly. `bitget_transports.telemetry` has functions that make metrics
+    and spans.
 
-    `orders=True` subscribes to changes of the account's orders, which are `OrderUpdate` events, and
-    lets you call `Channel.confirm` and `Channel.cancel_all`. They send REST requests with httpx (the
-    extra `rest`) or with `rest`, a function that takes a `RestRequest` and its headers, sends it to the
-    exchange, and returns the status and the body of the answer. By default, requests go to
-    the exchange's REST host if `url` is one of its own, and otherwise to the host of `url`.
-    If the wall clock seems wrong before the first login, the exchange's time is requested by REST,
-    without headers.
+    `orders=True` subscribes to changes of the account's orders, which arrive as `OrderUpdate`
+    events, and enables `Channel.confirm` and `Channel.cancel_all`. These send REST requests with
+    httpx (the extra `rest`) or with `rest`: a function that takes a `RestRequest` and its headers,
+    sends the request to the exchange, and returns the status and the body of the answer. Without
+    `rest`, requests go to the exchange's REST host if `url` is one of the exchange's own URLs, and
+    otherwise to the host of `url`. Before the first login, the exchange's time is requested by
+    REST, without headers, if the wall clock seems wrong or the answer to the handshake has no date.
 
-    An `Exception` that `wall_clock`, `trace` or `observe` raises stops no cancel. It is a `CallerError` in
-    `events`, and goes with its traceback to the logger `bitget_transports`.
+    If `wall_clock`, `trace` or `observe` raises an `Exception`, no cancel is stopped. The exception
+    is a `CallerError` in `events`, and is logged with its traceback to the logger
+    `bitget_transports`.
 
     If the `with` block ends without an exception, the channel waits for the cancels in flight, as
     `Channel.close` does. With an exception, the channel ends at once.
 
-    Ctrl-C, or any exception from a signal handler of yours, is raised by the call that it
-    interrupts, whatever its class. Nearly always the call was waiting, and the channel continues as
-    before. If it interrupted a step in progress, the state is unknown, and the channel ends at its
-    next use. Either way the outcomes of the cancels in flight come in `events`. After such an end
-    they are `Unresolved` with INTERRUPTED, with `sent=True` where the frame may have left; the last
-    event is `Closed` with INTERRUPTED, or `Ended` for a session.
+    Ctrl-C, or any other exception from a signal handler, is raised by the call that it interrupts,
+    whatever the exception's class. Nearly always that call was waiting, and the channel continues
+    as before. If the exception interrupted a step in progress, the state is unknown, and the
+    channel ends at its next use. In both cases the outcomes of the cancels in flight come in
+    `events`. If the channel ends this way, they are `Unresolved` with INTERRUPTED, with `sent=True`
+    where the frame may have been sent; the last event is `Closed` with INTERRUPTED, or `Ended` for
+    a session.
 
     Raises: ConnectFailed, or its subclasses UpgradeRefused and LoginRefused; ValidationError for an
     invalid argument, before anything is dialled.
@@ -186,16 +190,16 @@ def open_session(
     the dials of many clients. When the exchange refuses the timestamp of a login, the next login
     uses the exchange's own time, from its answer to the handshake.
 
-    With `SessionConfig.rest_after`, cancels that no connection takes go by REST, with httpx (the
-    extra `rest`) or with `rest`: see `connect`. If that function raises, the cancel may have arrived:
-    its outcome is `Unresolved(sent=True)`.
-    While a request is out, for up to 10 s, nothing else is served.
+    With `SessionConfig.rest_after`, cancels that no connection takes are sent by REST, with httpx
+    (the extra `rest`) or with `rest`: see `connect`. If `rest` raises, the cancel may have reached
+    the exchange: its outcome is `Unresolved(sent=True)`. While a request waits for its answer,
+    nothing else is served: with httpx, for up to 5 s to connect and 15 s for the answer.
 
     `trace` is called with each line of a trace of this session: pass the `write` method of a file,
     for example. See `bitget_proto.record`.
 
-    Raises: the same as `connect`; ConnectFailed also when no login was accepted within `Limits.up_timeout`;
-    ImportError if `rest_after` needs httpx and it is missing.
+    Raises: the same as `connect`; ConnectFailed also when no login was accepted within
+    `Limits.up_timeout`; ImportError if `rest_after` needs httpx and it is missing.
     """
 
     def channel() -> SessionChannel:
@@ -282,10 +286,10 @@ class Channel:
         """Cancel many orders, as many at a time as there is room for:
         `for outcome in channel.cancel_many(orders)`.
 
-        Outcomes come in the order in which they become known; `outcome.order` is the order of each.
+        Outcomes come as they become known; `outcome.order` is the order that each belongs to.
         Orders are taken from the iterable as there is room. None are taken after the loop is left:
         outcomes of orders taken before then come in `events`. On a channel that has ended, the
-        outcome is `Unresolved(sent=False)` for all that remain.
+        outcome of each remaining order is `Unresolved(sent=False)`.
 
         Raises: during iteration, what `cancel` raises, and what the iterable raises; outcomes of
         orders taken before then come in `events`.
@@ -295,10 +299,10 @@ class Channel:
     def confirm(self, outcome: Outcome) -> Final:
         """Find out what became of the order of an outcome, and return it.
 
-        It waits for a push, and then looks the order up by REST, for up to 60 s: see `Reconciler`. It serves the
-        connection meanwhile, except while it waits for an answer of REST, for up to 5 s. Any
-        outcome will do, also of another channel, if its request was sent. The channel may have
-        ended meanwhile.
+        It waits for a push, and then looks the order up by REST, for up to 60 s: see `Reconciler`.
+        It serves the connection meanwhile, except while a REST request waits for its answer: with
+        httpx, for up to 5 s to connect and 5 s for the answer. The outcome may come from another
+        channel, but its request must have been sent. The channel may already have ended.
 
         Raises: LocalProtocolError if the channel was opened without `orders=True`, or for
         `Unresolved(sent=False)`; ValidationError if it is not an outcome;
@@ -317,20 +321,21 @@ class Channel:
         """Cancel all open orders of a product line, or of one instrument:
         `for outcome, final in channel.cancel_all(InstType.SPOT)`.
 
-        It lists what is open by REST, cancels it, confirms each, and lists again until nothing is
-        open, at most `rounds` times. So an order that was open after its cancel, or was placed
-        meanwhile, is cancelled in the next round. `final` is None if the cancel was never sent. On
-        classic accounts None means SPOT; on unified ones all product lines.
+        It lists the open orders by REST, cancels each, confirms each, and lists again until no
+        order is open, at most `rounds` times. So an order that was open after its cancel, or was
+        placed meanwhile, is cancelled in the next round. `final` is None if the cancel was never
+        sent. Without `inst_type`, it cancels spot orders on classic accounts, and the orders of all
+        product lines on unified accounts.
 
         With `by_symbol=True` it begins with the exchange's own request to cancel all orders of an
         instrument: one request, where a hundred cancels take 10 s. It waits 1 s, and then lists and
-        cancels what is left. The orders that this request has cancelled are not yielded. If it
-        fails, a warning is logged, and all orders are cancelled one by one. Classic accounts
-        have it for spot only: see `RestCodec.cancel_by_symbol`.
+        cancels the orders that are left. The orders that this request has cancelled are not
+        yielded. If the request fails, a warning is logged, and all orders are cancelled one by one.
+        On classic accounts the request exists for spot only: see `RestCodec.cancel_by_symbol`.
 
-        Raises: during iteration, RestFailed if the list cannot be read, and as `cancel` and
-        `confirm`; ValidationError, before anything is sent, unless `rounds` is a whole number from
-        1 up, or if the exchange has no such cancel by symbol.
+        Raises: during iteration, RestFailed if the list cannot be read, and what `cancel` and
+        `confirm` raise; ValidationError, before anything is sent, unless `rounds` is a whole number
+        from 1 up, or if the exchange has no such cancel by symbol.
         """
         return self._confirming_or_raise().cancel_all(
             self.cancel_many, inst_type, inst_id, rounds, by_symbol=by_symbol
@@ -342,7 +347,7 @@ class Channel:
         return self._confirming
 
     def withdraw(self, id: str) -> bool:
-        """Withdraw a cancel that was not sent. The call that waits for it returns
+        """Withdraw a cancel that has not been sent. The call that waits for it returns
         `Unresolved(sent=False)` with WITHDRAWN.
 
         Return False, and change nothing, when it was sent already or when no cancel with this id is
@@ -388,8 +393,8 @@ class Channel:
         With `queued="drop"`, cancels that were not sent are `Unresolved(sent=False)` at once, and
         those that were sent have `within` seconds to be answered (default: `Config.drain_timeout`).
         With `queued="send"`, what is queued is sent first, for at most `within` seconds (default:
-        `Config.queue_timeout`). Either way nothing more is taken. A second call waits for the same
-        end; a call with "drop" after one with "send" ends the channel now.
+        `Config.queue_timeout`). In both cases nothing more is taken. A second call waits for the
+        same end; a call with "drop" after one with "send" ends the channel now.
 
         Raises: the same as `Connection.close`.
         """

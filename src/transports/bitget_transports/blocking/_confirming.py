@@ -51,7 +51,7 @@ class Confirming:
             self._confirmer.leave(waiter)
 
     def confirm_many(self, outcomes: Iterable[Outcome]) -> Generator[Final]:
-        """Like `confirm`, for all of these at once; finals come in the order in which they arrive."""
+        """Like `confirm`, for all these outcomes at once; finals come as they arrive."""
         waiter = FinalWaiter()
         try:
             for outcome in outcomes:
@@ -164,8 +164,8 @@ def use_rest(
     orders: bool,
     session: Session | None = None,
 ) -> Confirming | None:
-    """Let a channel that was opened with `orders=True` find out what becomes of its orders, and a
-    session with `rest_after` cancel by REST.
+    """Enable a channel that was opened with `orders=True` to find out what becomes of its orders,
+    and a session with `rest_after` to cancel by REST.
 
     Raises: ValidationError for an invalid `orders` or `rest`; ImportError without httpx.
     """
@@ -177,8 +177,8 @@ def use_rest(
     if rest is None:
         rest = sender = BlockingHttpxSender(account.target)
         driver.last_step = sender.close
-        # Now, since it takes a tenth of a second, in which no cancel could be sent. Without httpx,
-        # `confirm` raises.
+        # Opened now, because that takes a tenth of a second, in which no cancel could be sent.
+        # Without httpx, `confirm` raises.
         with suppress(ImportError):
             sender.open()
     if session is not None and rest_after is not None:

@@ -18,7 +18,7 @@ from .._driver.exception_origin import is_systems
 
 
 class Watched(Protocol):
-    """A socket that the driver's selector watches: a link's, or that of an attempt to connect."""
+    """A socket that the driver's selector watches, of a link or of an attempt to connect."""
 
     sock: socket.socket | None
     watched: int
@@ -51,12 +51,12 @@ class Watcher(Protocol):
         ...
 
     def forget(self, watched: Watched) -> None:
-        """Watch this no longer: it has ended, and its socket is closed or belongs to another."""
+        """Stop watching this: it has ended, and its socket is closed or was handed over."""
         ...
 
 
 class Dial:
-    """The attempts of one race. `on_step` is called when one has ended."""
+    """The attempts of one race. `on_step` is called when an attempt has ended."""
 
     def __init__(self, race: AddressRace, watcher: Watcher, on_step: Callable[[], None]) -> None:
         self.race = race
@@ -65,16 +65,16 @@ class Dial:
         self._attempts: list[_Attempt] = []
 
     def begin_due(self, now: Callable[[], float]) -> None:
-        """Begin the attempts for which it is time."""
+        """Begin the attempts that are due."""
         while (address := self.race.next(now())) is not None:
             attempt = _Attempt(address, self.race, self._watcher, self._on_step)
-            # First, so that its socket is closed even if beginning it is interrupted.
+            # Recorded first, so that its socket is closed even if `begin` is interrupted.
             self._attempts.append(attempt)
             self._watcher.add(attempt)
             attempt.begin()
 
     def hand_over(self, to: Watched) -> None:
-        """Give the connected socket away, and close the others."""
+        """Give the connected socket to `to`, and close the others."""
         for attempt in self._attempts:
             if attempt.address == self.race.winner:
                 self._watcher.unwatch(attempt)
@@ -109,7 +109,7 @@ class _Attempt:
         except OSError as error:
             if not is_systems(error, resolver_package()):
                 raise
-            # Without the traceback, which would prove again where the error comes from.
+            # Without the traceback: a later check would judge the error's origin by it again.
             self._failed(error.with_traceback(None))
             return
         sock.settimeout(0.0)
@@ -118,7 +118,7 @@ class _Attempt:
             self._connected_or_failed(code)
 
     def step(self) -> None:
-        """Like `Watched.step`; does nothing when the race was over meanwhile."""
+        """Like `Watched.step`; does nothing if the race has ended meanwhile."""
         if self.sock is not None:
             self._connected_or_failed(self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
             self._on_step()

@@ -6,8 +6,8 @@ recovers from interrupted calls.
 - An exception such as Ctrl-C may be raised at any moment. During the wait, it interrupts the wait
   and nothing else. During a step (of the core, a link, or the selector's table) it may leave the
   state inconsistent, and the channel ends at its next use: see `recover`.
-- REST requests are sent between two turns, one at a time. An exception during one interrupts it and
-  nothing else.
+- REST requests are sent between two turns, one at a time. An exception during a request interrupts
+  that request and nothing else.
 - `unusable` is set during a step, so that a second caller is refused.
 """
 
@@ -98,7 +98,7 @@ class BlockingDriver(Driver):
         """The links whose sockets are not closed, and their attempts to connect."""
         self.armed = -inf
         self.unusable = ""
-        """Why no call may proceed: `_IN_USE` or `_INTERRUPTED`; empty when one may."""
+        """Why no call may proceed: `_IN_USE` or `_INTERRUPTED`; empty when calls may."""
         self.last_step: Callable[[], None] | None = None
         """Called when the channel has closed everything else."""
         self.rest_sender: SendRestBlocking | None = None
@@ -106,9 +106,9 @@ class BlockingDriver(Driver):
         self._to_rest: RestCancel | None = None
         """The cancel whose REST request is about to be sent."""
         self.ask_time: Callable[[], None] | None = None
-        """Requests the exchange's time by REST, and calls `time_answered`; None where REST is not used."""
+        """Requests the exchange's time by REST, and calls `time_answered`; None without REST."""
         self._stopped = False
-        """Whether every socket is closed, and the selector."""
+        """Whether the selector and all sockets are closed."""
 
     @contextmanager
     def running(self) -> Generator[None]:
@@ -147,8 +147,8 @@ class BlockingDriver(Driver):
                 self.last_step()
 
     def run_once(self, deadline: float) -> None:
-        """Wait until something arrives or the deadline expires, and process one turn. Fire what is
-        due after the turns of what had arrived: see `Arrivals`.
+        """Wait until something arrives or the deadline expires, and process one turn. Due timers
+        fire after everything that had arrived was processed: see `Arrivals`.
         """
         # Every cancel passes here: the usual case is checked without a call.
         if self.unusable:
@@ -173,7 +173,7 @@ class BlockingDriver(Driver):
     def execute(self, command: Callable[[], T]) -> T:
         """Run a command of the core, handle its output, and return its result.
 
-        Raises: as the command; a refusal changes nothing.
+        Raises: the same as the command; a refusal changes nothing.
         """
         self.unusable = _IN_USE
         try:
@@ -201,7 +201,7 @@ class BlockingDriver(Driver):
         """
         if self.unusable:
             self.check_free()
-        # As `execute`, but inlined: every cancel passes here.
+        # Like `execute`, but inlined: every cancel passes here.
         self.unusable = _IN_USE
         try:
             now = self.now()
@@ -308,7 +308,7 @@ class BlockingDriver(Driver):
 
     def _ask_rest(self) -> None:
         """Send the REST request, wait for its answer, and report it."""
-        # It is not sent twice, whatever interrupts this.
+        # Whatever interrupts this, the request is not sent twice.
         cancel, self._to_rest = self._to_rest, None
         rest, send = self.rest, self.rest_sender
         if cancel is None or rest is None or send is None:

@@ -24,7 +24,7 @@ from .._driver.guard import Guard, GuardDriver, guarded_account
 from .._driver.rest import BlockingHttpxSender, SendRestBlocking, check_rest
 
 _MAX_THREADS = 4
-"""The number of requests that may hang at a time. Our choice."""
+"""The number of requests that may hang at the same time. Our choice."""
 
 
 @contextmanager
@@ -45,24 +45,26 @@ def guard(
     """Keep the exchange's countdown from ending: a dead man's switch for a unified account.
 
     While this context is open, a thread renews the countdown. If the program, its machine or its
-    network ends, the exchange cancels all orders of the account, `countdown` seconds after the last
-    renewal at the latest: 5 to 60 whole seconds (REST API V3, Countdown Cancel All). The exchange
-    grants access to it on request, and has one countdown for an account: guard it in one process.
+    network fails, the exchange cancels all orders of the account, `countdown` seconds after the
+    last renewal at the latest: 5 to 60 whole seconds (REST API V3, Countdown Cancel All). The
+    exchange grants access to the countdown on request. Each account has one countdown: guard it in
+    one process.
 
-    Entering waits until the exchange has begun to count down. Leaving without an exception turns the
-    countdown off, or with `disarm=False` leaves it on. Leaving with an exception leaves it on, so
-    that the exchange cancels all orders.
+    Entering the context waits until the exchange has begun to count down. Leaving it without an
+    exception turns the countdown off, or leaves it on with `disarm=False`. Leaving it with an
+    exception leaves the countdown on, so that the exchange cancels all orders.
 
     Failed renewals, and a countdown that may have ended, are logged as warnings and errors, and
     passed to `observe` as `Armed`, `NotRenewed`, `Lapsed` and `Stopped`, each with its time on
-    `bitget_transports.clock`. `Guard.check` raises once the countdown is not known to be on.
-    Renewing goes on until the context is left. `observe` is
-    called in that thread, and `rest` in others. The thread also renews while your program hangs: if
-    that is what you fear, call `DeadManSwitch` from your own loop (docs/scaling.md).
+    `bitget_transports.clock`. `Guard.check` raises while the countdown is not known to be on.
+    Renewals continue until the context is left. `observe` is called in the thread that renews, and
+    `rest` in other threads. Renewals also continue while the rest of your program hangs: if the
+    countdown must end then, call `DeadManSwitch` from your own loop (docs/scaling.md).
 
-    `url` is that of the WebSocket, which decides where REST is, as for `connect`: pass
-    `Dialect.UNIFIED.demo_url` for demo trading. `tls`, `allow_plaintext`, `proxy`, `wall_clock` and
-    `rest` are as for `connect`. REST needs httpx (the extra `rest`), unless `rest` is given.
+    `url` is the URL of the WebSocket. It decides where REST requests are sent, as for `connect`:
+    pass `Dialect.UNIFIED.demo_url` for demo trading. `tls`, `allow_plaintext`, `proxy`,
+    `wall_clock` and `rest` are as for `connect`. REST needs httpx (the extra `rest`), unless `rest`
+    is given.
 
     Raises: GuardFailed if the countdown could not be started or turned off; ValidationError for an
     invalid argument, or for `Dialect.CLASSIC`: classic accounts have no countdown.
@@ -138,7 +140,7 @@ class _Driver(GuardDriver):
     def finish(self) -> None:
         """Stop as asked, and wait until that is done.
 
-        Raises: GuardFailed if the countdown may still be on, and should not be.
+        Raises: GuardFailed if the countdown should be off, but may still be on.
         """
         with self._news:
             self.stop_as_asked()

@@ -21,9 +21,9 @@ def shared_budget(
 ) -> Generator[Budget]:
     """Share an account's cancels per second with other processes, through Redis or Valkey.
 
-    As `bitget_transports.asyncio.shared_budget`, but `store` is a URL or a blocking `redis.Redis`
-    of yours. It is asked in the thread of the channels, which are not served meanwhile: for a store
-    that does not answer, up to 0.25 s at a time.
+    Like `bitget_transports.asyncio.shared_budget`, but `store` is a URL or your own blocking
+    `redis.Redis`. The store is asked in the thread of the channels, which are not served meanwhile:
+    for up to 0.25 s at a time if the store does not answer.
 
     Raises: ValidationError for an invalid argument. A store that cannot be reached raises nothing.
     """

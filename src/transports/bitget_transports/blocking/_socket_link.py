@@ -2,7 +2,7 @@
 
 - A link never waits: the driver waits in its selector for the events in `interest`, then calls
   `step`.
-- Each step processes at most one turn. While more waits, nothing is read.
+- Each step processes at most one turn. While more data waits, nothing is read.
 - Opening is a generator, from resolving the name to the handshake; each `yield` gives the events to
   wait for, or None while the sockets that race in `Dial` are watched instead.
 - The driver gets one report of the end. Only exceptions from the caller's own code are raised: see
@@ -45,8 +45,8 @@ class SocketLink:
     ) -> None:
         self.stalled_since = inf
         self.deadline = inf
-        """When to step even without an event: the timeout of opening, or earlier the next attempt to
-        connect; later the timeout of closing.
+        """When to step even without an event. During opening: at the timeout of opening, or earlier
+        for the next attempt to connect. During closing: at the timeout of closing.
         """
         self.sock: socket.socket | None = None
         self.watched = 0
@@ -55,10 +55,10 @@ class SocketLink:
         self._driver = driver
         self._number = number
         self._watcher = watcher
-        """Hears of each change of the socket, and of its end."""
+        """Is notified of each change of the socket, and of its end."""
         self._target = driver.account.target
         self._via = self._target.proxy if sock is None else None
-        """The proxy, while it has not connected to the exchange."""
+        """The proxy, until it has connected to the exchange."""
         self._websocket = WebSocket(self._target, driver.max_message)
         self._opening: Generator[int | None] | None = self._open(sock)
         self._opening_wants: int | None = 0
@@ -250,7 +250,7 @@ class SocketLink:
         self._dial.hand_over(self)
 
     def _open_tunnel(self, proxy: Proxy) -> Generator[int]:
-        """Let the proxy, which the socket is connected to, connect to the exchange."""
+        """Ask the proxy, to which the socket is connected, to connect to the exchange."""
         tunnel = Tunnel(proxy, self._target)
         try:
             while True:

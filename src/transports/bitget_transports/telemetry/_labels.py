@@ -34,7 +34,7 @@ _WORD = re.compile("(?<!^)(?=[A-Z])")
 
 
 class Counted(Protocol):
-    """A channel, as far as its gauges need it."""
+    """What the gauges need from a channel."""
 
     @property
     def in_flight(self) -> int: ...
@@ -45,7 +45,8 @@ class Counted(Protocol):
 def outcome_labels(outcome: Outcome) -> tuple[str, str, str]:
     """Return the kind, the reason and the exchange's code of an outcome; "" for what it lacks.
 
-    The kinds are accepted, rejected, unresolved (it may have happened) and unsent (it did not).
+    The kinds are accepted, rejected, unresolved (the cancel may have taken effect) and unsent (it
+    was not sent).
     """
     if isinstance(outcome, Accepted):
         return "accepted", "", ""

@@ -5,12 +5,12 @@
         ...
 
 Each cancel is a span `bitget.cancel` with two children: `bitget.cancel.queued`, until it was sent,
-and `bitget.cancel.sent`, until it was answered or given up. They are made when the outcome is
-known, and have no parent. `confirm` and `cancel_all` add a third child, `bitget.cancel.confirmed`,
-from the call until it was known what became of the order. Its attributes are the final, its reason
-and its evidence. The attributes of a cancel are the outcome, its reason and code, the ids of the
-order, and the number of attempts. A span whose outcome is unresolved, or whose final is unknown, has
-the status ERROR.
+and `bitget.cancel.sent`, until it was answered or given up. All three are made when the outcome is
+known; `bitget.cancel` has no parent, unless a span is current at that moment. `confirm` and
+`cancel_all` add a third child, `bitget.cancel.confirmed`, from the call until it was known what
+became of the order. Its attributes are the final, its reason and its evidence. The attributes of a
+cancel are the outcome, its reason and code, the ids of the order, and the number of attempts. A
+span whose outcome is `Unresolved(sent=True)`, or whose final is `Unknown`, has the status ERROR.
 
 The metrics are those of `bitget_transports.telemetry.prometheus`, without the gauges of cancels:
 `bitget.cancels`, `bitget.cancel.queue`, `bitget.cancel.answer` and `bitget.confirm` (in seconds),
@@ -164,6 +164,6 @@ class OpenTelemetry:
 
 
 def _unix_times() -> Callable[[float], int]:
-    """Return a function of a time of the transports' clock: the nanoseconds since 1970."""
+    """Return a function that converts a time of the transports' clock to nanoseconds since 1970."""
     now, now_ns = clock(), time.time_ns()
     return lambda then: now_ns - int((now - then) * 1e9)
