@@ -1,8 +1,8 @@
 """What the recording cores of the conformance kit have in common.
 
-A recording core behaves like a strict core, but records a broken rule instead of raising it, so that
-no event loop logs it and the scenario runs to its end. The contents of logins are never recorded.
-The driver's thread writes the record; other threads read it, and wait with `wait_for`.
+A recording core behaves like a strict core, but records a broken rule instead of raising it, so
+that no event loop logs it and the scenario runs to its end. The contents of logins are never
+recorded. The driver's thread writes the record; other threads read it, and wait with `wait_for`.
 """
 
 from __future__ import annotations

@@ -31,9 +31,9 @@ class StrictConnection(Connection):
     """A `Connection` that raises `DriverError` from the call with which its driver breaks a rule.
 
     It detects breaks of the rules drain, end and clock. It detects a break of write when `lost`
-    names a frame other than the last; of overdue when a timer fires early again and again, or never;
-    and of alternate when messages are handed over past a deadline without end. Use it in tests
-    wherever a `Connection` is expected.
+    names a frame other than the last; of overdue when a timer fires early again and again, or
+    never; and of alternate when messages are handed over past a deadline without end. Use it in
+    tests wherever a `Connection` is expected.
     """
 
     __slots__ = ("_checks", "_last", "_lost")

@@ -4,8 +4,8 @@ It is to `Session` what `StrictConnection` is to `Connection`, and also checks, 
 `opened` comes once and before any message, and that nothing comes after `lost`.
 
 A link may end while a report about it is on its way. So a message, one `opened` and one `lost` for
-a link that has ended are no errors, as in `Session`. After `Ended`, only one `lost` for each link is
-allowed.
+a link that has ended are no errors, as in `Session`. After `Ended`, only one `lost` for each link
+is allowed.
 """
 
 from __future__ import annotations
