@@ -60,7 +60,7 @@ class Rule(DescribedEnum):
     )
     END = (
         "end",
-        "Hand over nothing before `opened` or after the end, which is one truthful `lost` or an obeyed `Hangup`.",
+        "Hand over nothing before `opened` or after the end; the end is one true `lost` or one obeyed `Hangup`.",
     )
     CLOCK = "clock", "`now` comes from one clock that does not run backwards."
     CALLER = (
@@ -69,12 +69,12 @@ class Rule(DescribedEnum):
     )
     DIAL = (
         "dial",
-        "Open one WebSocket for each `Dial` and none besides; answer with one `opened`, or with `lost` and `retry_after`.",
+        "Open exactly one WebSocket for each `Dial`; answer with one `opened`, or with `lost` and `retry_after`.",
     )
     LINK = (
         "link",
         (
-            "Report each link under its own number, and so each REST request, once; write each "
+            "Report each link under its own number, and each REST request once; write each "
             "`LinkTransmit` on its own link."
         ),
     )

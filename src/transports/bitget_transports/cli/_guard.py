@@ -142,7 +142,7 @@ class _View:
                 screen.data("lapsed")
                 screen.say(
                     "LAPSED: the exchange may have cancelled all orders of the account, and may "
-                    "cancel none later",
+                    "not cancel orders that are placed from now on",
                     "bold red",
                 )
             case Stopped():
