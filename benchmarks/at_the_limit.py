@@ -1,4 +1,4 @@
-"""A thousand cancels with the default config, compared with the exchange's limit. In virtual time.
+"""A thousand cancels with the default config, in virtual time, compared with the exchange's limit.
 
 The exchange is `ScriptedExchange`, which counts in a strict sliding second. The time is from
 `cancel_many` to the last outcome. The floor sends ten messages at the start of each second.

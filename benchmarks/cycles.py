@@ -5,8 +5,8 @@
   does.
 - Rate limit and in-flight limit are off; otherwise they would dominate.
 
-Also `Reconciler.track`, for outcomes of different orders while pushes arrive. Its floor keeps each
-outcome and its deadline by hand.
+`Reconciler.track` is measured too, for outcomes of different orders while pushes arrive. Its floor
+keeps each outcome and its deadline by hand.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def outcomes(count: int) -> list[Accepted]:
 
 
 def following(most: int) -> Reconciler:
-    """Return a reconciler to which pushes arrive, and that tracks at most so many orders."""
+    """Return a reconciler that receives pushes, and tracks at most `most` orders."""
     reconciler = Reconciler(ReconcilerConfig(max_tracked=most))
     reconciler.up(0.0)
     return reconciler

@@ -2,8 +2,8 @@
 
 During a turn, timers and other tasks wait. On an event loop, it is the longest time between two
 steps of a task that does nothing; on the blocking transport, the longest call of `pump(0)`. The
-processor time beside it is of the step that used most. The server runs in a process of its own:
-`python -m benchmarks.floods` prints its URLs, and runs until its standard input ends.
+processor time beside it is that of the step that used the most. The server runs in a process of its
+own: `python -m benchmarks.floods` prints its URLs, and runs until its standard input ends.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FLOODS = {
     "pings of two bytes": (b"", b"\x89\x00"),
     "65,000 tiny messages": (b"", b"\x81\x02{}"),
 }
-"""What comes first, and what comes 65,000 times, again and again."""
+"""The bytes that are sent once, and the bytes of which 65,000 copies are sent again and again."""
 
 _AIM = "50 ms"
 _SECONDS = 0.2

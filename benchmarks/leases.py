@@ -39,29 +39,29 @@ LIMITS = (10, 60)
 
 _ORDERS = 200
 _SPACE = 0.15
-"""Seconds between two cancels whose times are compared: the limits of a link and of the account never hold
-one up."""
+"""Seconds between two cancels whose times are compared: so many that the limits of a link and of
+the account never delay a cancel."""
 
 _WARM = 2.0
-"""Seconds at the start of a run that do not count: a new store is full for one."""
+"""Seconds at the start of a run that do not count: a new store leases nothing for about one."""
 
 
 @attrs.frozen
 class Share:
-    """What eight processes made of the allowance, with `limit` cancels a second."""
+    """How eight processes used the allowance, with `limit` cancels a second."""
 
     limit: int
     used: float
     """The share of the allowance that was used."""
     busiest: int
-    """The most that left in any second."""
+    """The most cancels that were sent in any second."""
     refused: int
-    """How many the exchange refused, of `sent`."""
+    """How many of the `sent` cancels the exchange refused."""
     sent: int
     spread: float
-    """The largest share of a process, in smallest ones."""
+    """The largest share of a process, as a multiple of the smallest."""
     farther: float
-    """The share of the process that is farther away, in average ones."""
+    """The share of the process that is farther away, as a multiple of the average share."""
 
 
 @attrs.frozen
@@ -70,7 +70,7 @@ class Report:
 
     p50: float
     p99: float
-    """The time of a cancel with a lease, in times of one without."""
+    """The time of a cancel with a lease, as a multiple of the time without one."""
     shares: list[Share]
 
 
@@ -95,7 +95,7 @@ async def _times(url: str, store: str | None, count: int) -> list[float]:
 
 
 def cost(store: str, count: int) -> tuple[float, float]:
-    """Return p50 and p99 with a lease for each cancel, in those without."""
+    """Return p50 and p99 with a lease for each cancel, as multiples of those without."""
     found = list[list[float]]()
     for leased in (None, store):
         orders = [CancelOrder("BTCUSDT", order_id=str(number + 1)) for number in range(count)]

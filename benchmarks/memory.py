@@ -140,7 +140,7 @@ def _in_session(count: int) -> Callable[[], object]:
 
     def take() -> None:
         for number in range(count):
-            # Different orders: a session sends one cancel a second for the same order.
+            # The orders differ: a session sends one cancel a second for the same order.
             session.cancel(CancelOrder("BTCUSDT", str(int(ORDER_ID) + number)), 0.0)
             assert isinstance(session.poll(0.0), LinkTransmit)
 

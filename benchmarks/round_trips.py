@@ -1,7 +1,7 @@
 """Round trips over real sockets on loopback: our transports compared with the bare libraries.
 
 - The server is `answerer`, in a process of its own. All sides of a group have a connection to the
-  same one.
+  same server.
 - A floor (`bare`) uses the underlying library directly: no checks, no deadlines, plain data.
 - Each group is measured twice: with client and server on one core, where wake-ups between cores do
   not hide the client's cost, and without pinning. The targets are for one core.
@@ -197,7 +197,7 @@ def _ignore(_event: object, _at: float) -> None:
 
 
 def _pipelined(stack: ExitStack, port: int, _targets: bool) -> list[Part]:
-    """Without targets: the exchange takes 10 messages a second, so that no user can feel this rate."""
+    """It has no targets: the exchange takes 10 messages a second, so no user reaches this rate."""
     row, tasks, url = (
         "websockets, one send after the other",
         "websockets, a task for each",

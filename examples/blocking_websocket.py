@@ -35,7 +35,7 @@ from bitget_transports.exchange import exchange_in_thread
 def cancel_all(
     conn: Connection, socket: ClientConnection, key: Credentials, orders: Iterable[CancelOrder]
 ) -> list[Outcome]:
-    """Log in, cancel, wait for the outcomes, and close, by the rules of docs/driver.md."""
+    """Log in, cancel, wait for the outcomes, and close, following the rules of docs/driver.md."""
     outcomes: list[Outcome] = []
     waiting = set[str]()
 

@@ -82,7 +82,7 @@ class Bot:
     async def end_everything(self, lines: Iterable[InstType | None] = (InstType.SPOT,)) -> bool:
         """Cancel all open orders of these product lines; return whether all are known to be over.
 
-        On a unified account, None is all product lines.
+        On a unified account, None means all product lines.
 
         Raises: RestFailed when the exchange does not list the orders.
         """

@@ -1,4 +1,4 @@
-"""Find out what became of an order with ccxt's Bitget client as the way to REST.
+"""Find out what became of an order, with REST requests that ccxt's Bitget client sends.
 
 Use this when your program already uses ccxt: look-ups then have its keys, its proxy and its rate
 limit. `python ccxt_look_ups.py` cancels an order at the embedded exchange and confirms it.
@@ -22,7 +22,7 @@ from bitget_transports.asyncio import connect
 from bitget_transports.exchange import exchange_in_thread
 
 APIS = {"/api/v2/spot/": "spot", "/api/v2/mix/": "mix", "/api/v3/": "uta"}
-"""ccxt's name of the API of each path."""
+"""ccxt's name for the API under each path."""
 
 
 def rest_of(
@@ -34,13 +34,13 @@ def rest_of(
         api = next(name for start, name in APIS.items() if request.path.startswith(start))
         path, query = request.path.removeprefix("/api/"), dict(parse_qsl(request.query))
         try:
-            # It signs the request itself, with the keys of the client.
+            # ccxt signs the request itself, with the keys of the client.
             answer = await client.request(path, ["private", api], request.method, query)
         except ccxt.RateLimitExceeded:
             return 429, b""
         except ccxt.ExchangeError as error:
-            # Its text is the name of the exchange, and then the body. ccxt has other errors for
-            # what says nothing, such as a failure of the network: they are no answer.
+            # The error's text is the name of the exchange, then the body. When there is no answer,
+            # for example after a network failure, ccxt raises another error.
             return 400, str(error).partition(" ")[2].encode()
         return 200, json.dumps(answer).encode()
 

@@ -47,7 +47,7 @@ class Driver(ABC):
 
     @abstractmethod
     def hang_up(self, code: int, reason: str) -> None:
-        """Start to close, and wait for that no longer than `CLOSING` (rule 8)."""
+        """Start to close, and give the closing handshake at most `CLOSING` seconds (rule 8)."""
 
     @abstractmethod
     def arm(self, until: float | None) -> None:
@@ -82,7 +82,7 @@ class Driver(ABC):
             self.drain()
 
     def due(self) -> None:
-        """Handle the expired deadline. Pass on the messages that have arrived first (rule 4)."""
+        """Handle the expired deadline. Before, pass on the messages that have arrived (rule 4)."""
         until, self.until, self.late = self.until, None, 0
         if until is not None:
             # Rule 3: a timer may fire slightly early.

@@ -46,7 +46,7 @@ def play(make: Callable[[Connection, str, Callable[[Event], object]], Runnable])
     def on_event(event: Event) -> None:
         if isinstance(event, Ready):
             for order in ORDERS:
-                conn.cancel(order, time.monotonic())  # the drain that called this goes on
+                conn.cancel(order, time.monotonic())  # the drain that called this sends it
         elif isinstance(event, (Accepted, Rejected, Unresolved)):
             outcomes.append(event)
             if len(outcomes) == len(ORDERS):

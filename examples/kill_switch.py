@@ -7,7 +7,7 @@ each is confirmed. The account is shared with the bot, so each has a part of the
     python kill_switch.py /run/bot/alive
 
 The keys come from BITGET_API_KEY, BITGET_SECRET and BITGET_PASSPHRASE; BITGET_URL is optional.
-Without an argument it shows itself on an embedded exchange. It needs the extras `asyncio`,
+Without an argument it runs a demonstration on an embedded exchange. It needs the extras `asyncio`,
 `exchange` and `rest`.
 """
 
@@ -42,13 +42,13 @@ PER_SECOND = 3
 """Cancels a second for the switch. The bot takes the other seven: `Budget(7)`."""
 
 LINES: tuple[InstType | None, ...] = (InstType.SPOT,)
-"""The product lines to clear. On a unified account, (None,) is all of them."""
+"""The product lines to clear. On a unified account, (None,) means all of them."""
 
 
 async def wait_for_silence(heartbeat: Path, silence: float, channel: SessionChannel) -> None:
     """Return when the file has not changed for `silence` seconds.
 
-    Raises: RuntimeError when the session ends, because the switch could not do its work any more.
+    Raises: RuntimeError when the session ends, because the switch could not cancel anything then.
     """
     seen, since = 0, clock()
     while True:

@@ -60,7 +60,7 @@ class OnGLib(PlainSocket):
             self.prepare()
 
     def prepare(self) -> None:
-        """Have the loop call again for what is left."""
+        """Have the loop call again for the remaining input and output."""
         if self.over:
             self.loop.quit()
         elif self.unread:

@@ -1,8 +1,8 @@
 """Drive the core over the websocket-client library, with a thread that reads and one that writes.
 
-Use this when your program already uses that library. Its calls block, so the thread of `run` makes
-none: it takes functions from a queue and calls the connection. The part that is the same for every
-loop is in driver.py.
+Use this when your program already uses that library. Its calls block, so the thread of `run` does
+not send or receive: it takes functions from a queue and calls the connection. The part that is the
+same for every loop is in driver.py.
 """
 
 # The library has no types, and may be missing where types are checked.
@@ -63,7 +63,7 @@ class Own(Driver):
         raw.close()
 
     def take(self, frame: ABNF) -> None:
-        """Handle a frame. `recv` of the library would answer it by itself, and wait for writes."""
+        """Handle a frame. The library's `recv` would answer it by itself, and wait for writes."""
         self.room.release()
         data = frame.data if isinstance(frame.data, bytes) else frame.data.encode()
         if frame.opcode == ABNF.OPCODE_CLOSE:

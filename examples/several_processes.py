@@ -1,9 +1,9 @@
 """Several processes that share the cancels per second of an account.
 
 With REDIS_URL in the environment, a Redis or Valkey server leases the cancels, so that each process
-gets what the others leave. Without, each has a fixed part, and needs no server. To try it, run this
-file: it starts two processes and an embedded exchange. It needs the extras `asyncio`, `exchange`
-and, with a store, `redis`.
+can use the cancels that the others do not use. Without REDIS_URL, each process has a fixed part and
+needs no server. To try it, run this file: it starts two processes and an embedded exchange. It
+needs the extras `asyncio`, `exchange` and, with a store, `redis`.
 """
 
 import asyncio

@@ -5,8 +5,8 @@ firing. A classic account has none, so a second process watches the first one th
 system closes the pipe when the program ends, however it ends. Then the second process cancels all
 open orders of the product lines, and looks again until there are none.
 
-It cannot help when the machine or its network ends: run it where your bot runs, and the exchange
-will keep the orders.
+The second process runs on the same machine as your bot. So it cannot help when the machine or its
+network fails: the orders then stay open at the exchange.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ _LOG = logging.getLogger("watchdog")
 
 
 class Watchdog:
-    """The program's side: start it before you place orders, and call `done` at a regular end."""
+    """The program's side: start it before you place orders, and call `done` at a normal end."""
 
     def __init__(self, url: str, *lines: InstType) -> None:
         names = [line.value for line in lines]
@@ -55,7 +55,7 @@ class Watchdog:
 
 
 async def watch(url: str, pipe: TextIO, out: TextIO, lines: Sequence[InstType]) -> bool:
-    """Wait until the pipe closes, then cancel everything; False if the program was done."""
+    """Wait until the pipe closes, then cancel everything; return False after a call of `done`."""
     async with open_session(KEY, url=url, orders=True) as channel:
         # Nothing more is written to `out`: its reader may have ended too.
         print(READY, end="", file=out, flush=True)
@@ -69,7 +69,7 @@ async def watch(url: str, pipe: TextIO, out: TextIO, lines: Sequence[InstType]) 
 
 
 async def cancel_open(channel: SessionChannel, line: InstType) -> bool:
-    """Cancel what is open; return whether there was anything, or it is not known."""
+    """Cancel the open orders; return whether there were any, or True if that is unknown."""
     found = False
     try:
         async for outcome, final in channel.cancel_all(line):
@@ -83,7 +83,7 @@ async def cancel_open(channel: SessionChannel, line: InstType) -> bool:
 
 
 def bot(url: str) -> None:
-    """Stand for a program that dies."""
+    """Stand in for a program that dies."""
     Watchdog(url, InstType.SPOT)
     print("the bot is killed", flush=True)
     raise SystemExit(1)

@@ -310,7 +310,7 @@ def test_no_request_raises(method: str, target: str, query: str, body: bytes) ->
 def test_a_fill_must_fit() -> None:
     exchange = classic()
     with pytest.raises(
-        ValidationError, match=r"^quantity must be at most 1, which is left; got 2$"
+        ValidationError, match=r"^quantity must be at most 1, the unfilled part; got 2$"
     ):
         exchange.fill(SPOT, 0.0, "2")
     with pytest.raises(

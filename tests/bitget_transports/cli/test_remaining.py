@@ -116,7 +116,9 @@ def test_after_a_deadline_the_orders_to_look_up_are_left_out(shell: Shell, tmp_p
         shell("orders", "--url", server.url, *options, "1", "2")
         assert split(left) == (set(), {"1"})
         ran = shell("orders", "--url", server.url, *options, "--file", str(left), "3")
-    assert "1 order left out: an earlier run may have cancelled it; look up first" in ran.err
+    assert (
+        "1 order left out: an earlier run may have cancelled it; look up the state first" in ran.err
+    )
     assert [act.order.order_id for act in exchange.log] == ["1", "2", "3"]
     assert split(left) == (set(), {"1"})
 

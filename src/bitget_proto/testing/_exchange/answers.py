@@ -13,7 +13,7 @@ from .faults import Fault
 from .trading import Encode
 
 Sent: TypeAlias = tuple[float | None, str | Hangup]
-"""A message or a hangup, and in how many seconds it is due; None for at once."""
+"""A delay in seconds, or None for at once, and the message or hangup that is due then."""
 
 _NOTICE: Final = encode_event(
     "error", 30033, "Service upgrade in progress. Connection reset imminent. Please reconnect."

@@ -46,9 +46,9 @@ class _BehaviourCommands(ABC):  # pyright: ignore[reportUnusedClass]
         """Change the behaviour from now on."""
 
     def slow_down(self, seconds: float) -> None:
-        """Send every message, pongs included, this many seconds late and in order. 0 ends it.
+        """Send every message, pongs included, this many seconds late and in order; 0 ends this.
 
-        This is a busy exchange, not a dead link.
+        This simulates a busy exchange, not a dead link.
 
         Raises: ValidationError for a negative or infinite number; nothing changes then.
         """
@@ -65,13 +65,16 @@ class _BehaviourCommands(ABC):  # pyright: ignore[reportUnusedClass]
     def go_silent(self, *, acts: bool = False) -> None:
         """Send nothing, not even a pong, and keep the socket open. Outgoing messages are lost.
 
-        By default this is a half-open link: nothing arrives either. With `acts` it is a stuck
-        server: it acts on requests and does not answer.
+        By default this simulates a half-open link: incoming messages are ignored, too. With `acts`
+        it simulates a stuck server, which acts on requests and does not answer.
         """
         self._behave(silent=True, acts=acts)
 
     def speak(self) -> None:
-        """End the silence. Messages lost in it stay lost; timers that expired in it fire."""
+        """End the silence.
+
+        Messages that were lost during it stay lost; timers that expired during it fire.
+        """
         self._behave(silent=False)
 
 

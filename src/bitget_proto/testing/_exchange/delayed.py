@@ -9,7 +9,7 @@ from ..._values.events import Hangup
 
 
 class Delayed:
-    """Messages to send and hangups to perform, by their times; at equal times, in order of adding."""
+    """Messages to send and hangups to perform, by time; at equal times, in the order added."""
 
     def __init__(self) -> None:
         self._items: list[tuple[float, int, str | Hangup]] = []
@@ -21,7 +21,7 @@ class Delayed:
         return self._items[0][0] if self._items else inf
 
     def put(self, at: float, what: str | Hangup) -> None:
-        """Add one."""
+        """Add a message or a hangup."""
         self._count += 1
         heapq.heappush(self._items, (at, self._count, what))
 

@@ -38,7 +38,7 @@ class ExchangeConfig:
     max_depth: int | None = attrs.field(default=32, validator=check_count)
     """Maximum nesting of objects and lists in a message.
 
-    Not checked in messages of up to 16 characters per level, but at most 512 characters."""
+    Short messages are not checked: up to 16 characters per allowed level, and at most 512."""
 
     lenient: bool = attrs.field(default=False, validator=check_flag)
     """Whether to accept requests as existing clients send them.

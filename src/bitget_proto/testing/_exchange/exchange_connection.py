@@ -5,7 +5,7 @@
 - No decision about orders or keys is made here. A well-formed login or cancel is emitted as an
   event, and the caller answers it with a command.
 - A faulty exchange is simulated from outside, with `say` or `close`.
-- Like the client's side it reads no clock, and all output is returned by `poll`.
+- Like the client's side, it reads no clock, and all output is returned by `poll`.
 """
 
 from collections import deque
@@ -58,7 +58,7 @@ class ExchangeConnection:
     """The exchange's side of one WebSocket.
 
     Drive it like a `Connection`: after every call, call `poll` until it returns a `Wait`. `now` is
-    in seconds on any monotonic clock; a `now` before an earlier one counts as the earlier one.
+    in seconds on any monotonic clock; a `now` below the previous one counts as the previous one.
     Every call raises LocalProtocolError for a `now` that is not a finite number; nothing changes
     then. Not thread-safe.
 
@@ -193,11 +193,11 @@ class ExchangeConnection:
     def refuse_login(self, code: str, message: str, now: float, *, stay: bool = False) -> None:
         """Refuse the login with an `event: "error"`.
 
-        The connection then ends, as documented. With `stay` the socket stays open, as has been
+        The connection then ends, as documented. With `stay`, the socket stays open, as has been
         observed.
 
         Raises: LocalProtocolError when no login waits for an answer; ValidationError for a code
-        that is not a refusal's. Nothing changes then.
+        that is not a refusal code. Nothing changes then.
         """
         now = self._check_login_due(now)
         check_refusal(code)
@@ -217,8 +217,8 @@ class ExchangeConnection:
     ) -> None:
         """Accept a cancel.
 
-        `order` is the cancelled order, both of whose ids a unified account names; by default the
-        ids are those of the request.
+        `order` is the cancelled order: for a unified account, the answer names both of its ids. By
+        default, the answer names the ids of the request.
 
         Raises: LocalProtocolError when no cancel with this id waits for an answer; nothing changes
         then.

@@ -26,7 +26,7 @@ class WhyDropped(DescribedEnum):
         "too many messages",
         "The client sent more messages per second than the documentation allows.",
     )
-    NO_PING = "no ping", "The client sent no ping for two minutes."
+    NO_PING = "no ping", "The client sent no ping for `ExchangeConfig.ping_timeout`."
     TOO_OLD = (
         "too old",
         "The connection reached the age at which the exchange cuts every connection.",

@@ -57,22 +57,22 @@ class Fault(Enum):
     The connection drops `ScriptedExchange.grace` seconds after the notice."""
 
     THROTTLE = "throttle"
-    """The exchange does not act on the request; 30006 comes, without a request id."""
+    """The exchange does not act on the request; it sends the error 30006, without a request id."""
 
     CUT = "cut"
     """The first half of the answer comes, as a whole message."""
 
     ITEM_MISSING = "item missing"
-    """The answer to a batch leaves out every second order. No fault of a single cancel."""
+    """The answer to a batch leaves out every second order. It has no effect on a single cancel."""
 
     ITEM_TWICE = "item twice"
-    """The answer to a batch names its first order twice. No fault of a single cancel."""
+    """The answer to a batch names its first order twice. It has no effect on a single cancel."""
 
     REORDERED = "reordered"
-    """The answer to a batch names the orders in reverse. No fault of a single cancel."""
+    """The answer to a batch names the orders in reverse. It has no effect on a single cancel."""
 
     FILL_FIRST = "fill first"
-    """The order fills before the request reaches it, and the answer says so."""
+    """The order fills before the request reaches it, so the cancel is refused."""
 
     HALF_FILL_FIRST = "half fill first"
     """Half of what is left of the order fills before the request reaches it."""
@@ -123,7 +123,7 @@ AT_LOGIN: Final = frozenset({
 
 
 class FaultQueue(Generic[_Fault]):
-    """The faults of the next requests, of those `allowed`; None is no fault."""
+    """The faults of the next requests, each of them in `allowed`; None means no fault."""
 
     def __init__(self, allowed: Collection[_Fault]) -> None:
         self._allowed = allowed
@@ -133,7 +133,7 @@ class FaultQueue(Generic[_Fault]):
         return len(self._coming)
 
     def add(self, faults: Collection[_Fault | None]) -> None:
-        """Apply these faults to the requests after those that have one, one each.
+        """Add these faults, one for each request, after the faults that are already queued.
 
         Raises: ValidationError for a value that is not allowed; nothing changes then.
         """

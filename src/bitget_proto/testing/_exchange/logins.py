@@ -1,7 +1,7 @@
-"""Refusals of logins: of an invalid key, timestamp or signature, and scripted ones.
+"""Refusals of logins: for an invalid key, passphrase, timestamp or signature, and scripted ones.
 
-The scripted ones apply whatever the login contains: during maintenance, the next n, or a second
-login of an account.
+The scripted refusals apply whatever the login contains: during maintenance, to the next n logins,
+or to a second login of an account.
 """
 
 from __future__ import annotations

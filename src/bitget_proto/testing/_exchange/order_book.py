@@ -1,9 +1,9 @@
 """The orders of the scripted exchange, and the rate limits on cancelling them.
 
-- An order has a size and a price. It is filled, in part or not at all, or cancelled; what has ended
-  is remembered. Every change is kept with its time, because REST may be behind.
-- An order is stored under each of its ids. A cancel with both ids is looked up by the one that
-  prevails.
+- An order has a size and a price. It may be filled, partly or completely, and it may be cancelled.
+  Ended orders are remembered. Every change is kept with its time, because REST may be behind.
+- An order is stored under each of its ids. A cancel with both ids is looked up by the exchange's
+  id, which prevails.
 - Refusals use the codes and messages of the exchange's documentation.
 - Memory is bounded.
 """
@@ -30,7 +30,7 @@ Code 45129: "The same order may be cancelled once a second"."""
 TOO_MANY = "429", "Too Many Requests"
 
 _REMEMBERED = 10_000
-"""The number of orders whose last cancel is remembered."""
+"""The maximum number of ended orders, and of times of last cancels, that are remembered."""
 
 
 Status: TypeAlias = Literal["live", "partially_filled", "filled", "cancelled"]
@@ -73,8 +73,9 @@ class BookOrder:
 
 
 _Key: TypeAlias = tuple[object, ...]
-"""Classic accounts: the product line and the instrument. Then whether the id is the exchange's, and
-the id.
+"""The key of an order under one of its ids: whether the id is the exchange's, and the id.
+
+For classic accounts, the product line and the instrument come first.
 """
 
 
@@ -83,8 +84,8 @@ class Book:
 
     `refusals` maps order ids to the codes with which their cancels are refused.
     `same_order_interval` is the minimum number of seconds between two cancels of an order. `jitter`
-    is how many seconds closer together than the limits allow cancels may arrive.
-    `batches_per_second` limits batches, whose orders then do not count as cancels.
+    is by how many seconds cancels may arrive closer together than the limits allow.
+    `batches_per_second` limits batches; their orders then do not count as cancels.
     """
 
     def __init__(
@@ -113,7 +114,7 @@ class Book:
         return tuple(placed.order for placed in self._all_live())
 
     def newest_first(self) -> list[BookOrder]:
-        """Return all orders that are live or remembered, those placed last first."""
+        """Return all live and remembered orders, the most recently placed first."""
         return sorted([*self._ended, *self._all_live()], key=_number, reverse=True)
 
     def place(
@@ -148,7 +149,7 @@ class Book:
     ) -> tuple[str, str, BookOrder | None]:
         """Cancel an order, or refuse to; return the code, the message, and the cancelled order.
 
-        Unless `counted`, the limit of cancels does not apply.
+        If `counted` is false, the rate limit on cancels does not apply.
         """
         key = self._key(order)
         refusal = self._refusal(key, order, now, counted=counted)
@@ -159,7 +160,7 @@ class Book:
         return "0", "Success", gone
 
     def cancel_all(self, now: float) -> list[BookOrder]:
-        """Cancel every live order, as the exchange does by itself, and return them."""
+        """Cancel every live order without a cancel request, and return them."""
         gone = list(self._all_live())
         for placed in gone:
             self._end(placed, now, "cancelled", placed.last.filled)
@@ -230,7 +231,7 @@ class Book:
         return keys
 
     def _key(self, order: CancelOrder) -> _Key:
-        """Return the key for the id that prevails. A unified account has one for all its orders."""
+        """Return the key for the id that prevails: the exchange's id if there is one."""
         place = () if self._unified else (order.inst_type or InstType.SPOT, order.inst_id)
         by_order_id = order.order_id is not None
         return *place, by_order_id, order.order_id or order.client_oid or ""

@@ -24,7 +24,7 @@ def placement_of(text: str) -> dict[str, Any]:
 
 
 def placed_order(arg: dict[str, Any], order_id: str) -> CancelOrder:
-    """Return the order that is placed, with this id of the exchange's.
+    """Return the order that is placed, with `order_id` as its exchange id.
 
     Raises: ValidationError for a part of the request that is missing or invalid.
     """

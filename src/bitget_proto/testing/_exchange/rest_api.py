@@ -1,8 +1,8 @@
 """The REST API of the scripted exchange: look-ups, cancels and the time.
 
-It is the part of the exchange's REST API that concerns the end of orders, with its envelope, codes
-and limits. It shows the same book, and its cancels use the same allowance, as the WebSocket. It
-does no I/O: a server passes each request to `answer`.
+It covers the part of the exchange's REST API that concerns how orders end, with the exchange's
+envelope, codes and limits. It shows the same book as the WebSocket, and its cancels count towards
+the same rate limit. It does no I/O: a server passes each request to `answer`.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class RestApi:
     def answer(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes, now: float
     ) -> RestAnswer | None:
-        """Answer a request, as `ScriptedExchange.rest`."""
+        """Answer a request, like `ScriptedExchange.rest`."""
         fault = self.faults.pop()
         if fault is RestFault.DOWN:
             return None
@@ -153,9 +153,11 @@ class RestApi:
     def _check_signed(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes, now: float
     ) -> None:
-        """Check the headers of a private request. The signature is of the query before encoding.
+        """Check the headers of a private request.
 
-        Raises: Refused if they are not those of the account.
+        The signature covers the query before URL encoding.
+
+        Raises: Refused if the headers do not match the account's credentials.
         """
         known = self.account.credentials
         if known is None:
@@ -189,7 +191,7 @@ class RestApi:
         return looked_up(placed, moment, self.account.config.dialect, at)
 
     def seen(self, now: float) -> list[tuple[BookOrder, Moment]]:
-        """Return all orders as REST sees them, which is late, the newest first."""
+        """Return all orders, newest first, as REST sees them: `rest_behind` seconds late."""
         at = now - self.account.rest_behind
         orders = self._book.newest_first()
         states = [(placed, placed.as_of(at)) for placed in orders]
@@ -338,7 +340,9 @@ _ENDPOINTS: Final[Mapping[tuple[str, str], tuple[int, _Handler]]] = MappingProxy
     ("POST", "/api/v3/trade/countdown-cancel-all"): (1, _countdown),
     ("GET", "/api/v3/account/settings"): (20, lambda _: {"accountMode": "unified"}),
 })  # fmt: skip
-"""The requests a second and the handler of each endpoint. Cancels have the account's allowance."""
+"""The requests per second and the handler of each endpoint.
+
+Cancels of a single order also count towards the account's rate limit."""
 
 _PUBLIC = ("/api/v2/public/time",)
 
@@ -359,9 +363,9 @@ def _given(method: str, query: str, body: bytes) -> Mapping[str, Any]:
 
 
 def _line(value: str | None, key: str) -> InstType:
-    """Return a product line, which REST writes in upper case.
+    """Return the product line with this value, which REST writes in upper case.
 
-    Raises: Refused for anything else.
+    Raises: Refused for any other value.
     """
     for member in InstType:
         if member.value == value:

@@ -1,7 +1,7 @@
 """A scripted exchange for tests: a book of orders, with faults on request.
 
-- Without a fault it behaves as the exchange's documentation says: it acts on a cancel once, answers
-  once, and the answer is true of its book.
+- Without a fault it behaves as the exchange's documentation says: it acts on each cancel once and
+  answers it once, and the answer agrees with its book.
 - A setting of the exchange applies to all of its links, later ones included; a setting of a link
   applies to that link alone.
 - A fault is requested by name and applies to one request. Nothing is random.
@@ -55,8 +55,9 @@ class ScriptedExchange(_BehaviourCommands):
       cancels are refused.
     - `cancels_per_second`: the account's rate limit over all links ("Rate limit will be shared with
       Rest API"); None switches it off.
-    - `batches_per_second`: a limit of its own for batches, whose orders then do not count towards
-      `cancels_per_second`. With None, the default, they do. The exchange does not say which is right.
+    - `batches_per_second`: a separate limit for batches. The orders of a batch then do not count
+      towards `cancels_per_second`. With None, the default, they count. The exchange does not
+      document which is correct.
     - `tells_limits`: whether answers of a unified account say how many more cancels it may send
       (`rateLimit`).
     - `same_order_interval`: the minimum seconds between two cancels of the same order (45129); None
@@ -116,7 +117,7 @@ class ScriptedExchange(_BehaviourCommands):
 
         self._handshakes = Handshakes()
         self.rest_behind: float = 0.0
-        """How many seconds the orders that REST shows are behind the book."""
+        """By how many seconds the orders that REST shows lag behind the book."""
         self.countdown_ends: float | None = None
         """When all orders are cancelled unless the countdown is renewed (REST, unified accounts);
         None while it is off."""
@@ -158,21 +159,21 @@ class ScriptedExchange(_BehaviourCommands):
         self._trading.fill(order, finite_time(now, -inf), quantity)
 
     def inject(self, *faults: Fault | None) -> None:
-        """Apply these faults to the next cancels, one each, in order of arrival; None is no fault.
+        """Apply these faults to the next cancels, one each, in order; None means no fault.
 
         Raises: ValidationError for a value that is not a `Fault`; nothing changes then.
         """
         self._links.faults.add(faults)
 
     def inject_rest(self, *faults: RestFault | None) -> None:
-        """Apply these faults to the next REST requests, one each; None is no fault.
+        """Apply these faults to the next REST requests, one each; None means no fault.
 
         Raises: ValidationError for a value that is not a `RestFault`; nothing changes then.
         """
         self._rest_api.faults.add(faults)
 
     def inject_login(self, *faults: Fault | None) -> None:
-        """Apply these faults to the next logins, one each; None is no fault.
+        """Apply these faults to the next logins, one each; None means no fault.
 
         With GOING_AWAY, THROTTLE and GARBAGE, the notice, the error or the garbage comes before the
         answer.
@@ -235,7 +236,7 @@ class ScriptedExchange(_BehaviourCommands):
         self._links.go_away(now, grace)
 
     def end_maintenance(self) -> None:
-        """Accept logins again. ExchangeLinks that got the notice are still dropped."""
+        """Accept logins again. Links that got the notice are still dropped."""
         self._links.logins.end_maintenance()
 
     def link(self) -> ScriptedLink:
@@ -256,14 +257,14 @@ class ScriptedExchange(_BehaviourCommands):
         ends = self.countdown_ends
         answer = self._rest_api.answer(method, target, headers, body, now)
         if self.countdown_ends != ends:
-            self._links.news()  # they wake up at another time
+            self._links.news()  # the links now have to wake up at another time
         return answer
 
     def handle_timeout(self, now: float) -> None:
-        """Cancel all orders if the countdown has ended, and push their end. The countdown is off
-        then.
+        """Cancel all orders if the countdown has ended, and push their new states.
 
-        ExchangeLinks call this too. Call it when `countdown_ends` is due, if no link may be open.
+        The countdown is then off. Links also call this method. If it is possible that no link is
+        open, call it yourself when `countdown_ends` is due.
 
         Raises: LocalProtocolError for a `now` that is not a finite number.
         """

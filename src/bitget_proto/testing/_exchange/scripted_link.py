@@ -77,13 +77,13 @@ class ExchangeLinks:
                 link._news()
 
     def go_away(self, now: float, grace: float) -> None:
-        """Announce on every link that it is dropped after `grace` seconds."""
+        """Announce on every link that it will be dropped after `grace` seconds."""
         for link in tuple(self.open):
             link._go_away(now, grace)
             link._news()
 
     def news(self) -> None:
-        """Have every link look again for output and for its next timer."""
+        """Call `on_news` of every link, because its output or its next timer may have changed."""
         for link in tuple(self.open):
             link._news()
 
@@ -93,7 +93,7 @@ class ScriptedLink(_BehaviourCommands):
     """The exchange's end of one WebSocket to a `ScriptedExchange`. Drive it like a `Connection`.
 
     A request on one link may cause a push on another. Set `on_news` to a function that drains this
-    link. It is called whenever the link may have output that none of your own calls on it caused.
+    link. It is called whenever the link may have output that your own calls on it did not cause.
     """
 
     def __init__(self, exchange: Exchange, links: ExchangeLinks, number: int) -> None:
@@ -157,7 +157,7 @@ class ScriptedLink(_BehaviourCommands):
         self.connection.say(text, now)
 
     def handle_timeout(self, now: float) -> None:
-        """Fire the timers that are due, and do what was put off until now."""
+        """Fire the timers that are due, and perform the delayed sends and hangups that are due."""
         self._exchange.handle_timeout(now)
         if self.silent:
             return
@@ -333,7 +333,7 @@ class ScriptedLink(_BehaviourCommands):
             self._links.push(placed, self, now)
 
     def _push_late(self, orders: list[BookOrder], now: float) -> None:
-        """Put off the pushes to all links."""
+        """Delay the pushes to all links by `late_by` seconds."""
         late_by = self._exchange.late_by
         for link in tuple(self._links.open):
             for placed in orders:
@@ -350,7 +350,7 @@ class ScriptedLink(_BehaviourCommands):
         self.say(encode_event("error", int(code), message), now)
 
     def _send_all(self, items: Iterable[Sent], now: float) -> None:
-        """Do what is due now, and put off the rest."""
+        """Send what is due now, and delay the rest."""
         for seconds, what in items:
             if seconds is None:
                 self._send(what, now)

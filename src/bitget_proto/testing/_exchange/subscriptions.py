@@ -1,8 +1,9 @@
 """Subscriptions of the scripted exchange's clients, and the pushes for them.
 
 Every subscription gets its own answer, an acknowledgement or an error, so that other clients stay
-connected. Only the `orders` channel has pushes: for orders that are placed or cancelled. The wire
-format of the channels is defined here and not in the codec, because `Connection` does not use it.
+connected. Only the order channel has pushes: for orders that are placed, filled or cancelled. The
+exchange's side of the channels' wire format is defined here and not in the codec, because
+`Connection` does not use it.
 """
 
 from __future__ import annotations

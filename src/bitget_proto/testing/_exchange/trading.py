@@ -1,6 +1,7 @@
 """What the scripted exchange does with orders: it cancels, places and fills them, and keeps a log.
 
-Every answer returned here is true of the book. What a fault does to an answer is in `answers`.
+Without a fault, every answer returned here agrees with the book. The fault UNSURE and the faults of
+a batch's items change the content of an answer here; all other faults of answers are in `answers`.
 """
 
 from collections.abc import Callable
@@ -53,13 +54,14 @@ class Act:
 
     fault: Fault | None = None
     batch: bool = False
-    """Whether the order was in a batch, of which `id` is the id."""
+    """Whether the order was in a batch. If so, `id` is the id of the batch."""
 
 
 class Trading:
     """The requests about the orders of a book.
 
-    `changed` is called with an order whose new state no request on a link has caused.
+    `changed` is called with an order whose state was changed by a fill or by a REST request, not by
+    a request on a link.
     """
 
     def __init__(
@@ -128,7 +130,7 @@ class Trading:
         if fault is Fault.UNSURE:
             code, message = _TIMED_OUT
         if gone is not None and self._dialect is Dialect.UNIFIED:
-            order = gone.order  # its answers name both ids
+            order = gone.order  # answers to unified accounts name both ids
         encode = partial(
             encode_reply,
             order,
@@ -204,14 +206,17 @@ class Trading:
         left = placed.size - placed.last.filled
         amount = left if quantity is None else check_amount("quantity", quantity)
         if amount > left:
-            raise ValidationError(f"quantity must be at most {left}, which is left; got {amount}")
+            raise ValidationError(
+                f"quantity must be at most {left}, the unfilled part; got {amount}"
+            )
         self._book.fill(placed, amount, now)
         self._changed(placed, now)
 
     def _new_order(self, arg: dict[str, Any]) -> CancelOrder:
         """Return the order that a placement asks for, with an id that no live order has.
 
-        Raises: ValidationError for a request that breaks the documentation; nothing changes then.
+        Raises: ValidationError for a request that contradicts the documentation; nothing changes
+        then.
         """
         while True:
             order = placed_order(arg, str(_FIRST_ORDER_ID + self._placed))

@@ -1,8 +1,8 @@
 """The rules of the driver contract, and the checks that a strict core makes of its driver.
 
-`DriverChecks` holds what does not depend on the core: drain, clock, overdue, alternate, and that
-each cancel gets one outcome. A broken rule is raised, or passed to `complain`; then the call goes
-on as if the rule had been kept.
+`DriverChecks` holds the checks that do not depend on the core: of the rules drain, clock, overdue,
+alternate and, in part, write, and that each cancel gets one outcome. A broken rule is raised, or
+passed to `complain`; in the latter case, the call continues as if the rule had been kept.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from ..._values.events import Accepted, Output, Rejected, Unresolved, Wait
 from ..._values.set_module import set_module
 
 _SPIN = 100
-"""How often in a row `handle_timeout` may get the same time; beyond that the driver spins."""
+"""How many times in a row `handle_timeout` may get the same time before it counts as spinning."""
 
 BACKLOG = 1200
 """How many messages a driver may hand over past a deadline before it must fire timers: an answer to
 each of the 1000 cancels that may be in flight, and some more, because drains after writes count too.
 
-It may drain twice as often.
+The number of drains past a deadline may be twice as high.
 """
 
 
@@ -60,7 +60,7 @@ class Rule(DescribedEnum):
     )
     END = (
         "end",
-        "Hand over nothing before `opened` or after the end, which is one truthful `lost` or an obeyed `Hangup`.",
+        "Hand over nothing before `opened` or after the end; the end is one true `lost` or one obeyed `Hangup`.",
     )
     CLOCK = "clock", "`now` comes from one clock that does not run backwards."
     CALLER = (
@@ -69,12 +69,12 @@ class Rule(DescribedEnum):
     )
     DIAL = (
         "dial",
-        "Open one WebSocket for each `Dial` and none besides; answer with one `opened`, or with `lost` and `retry_after`.",
+        "Open exactly one WebSocket for each `Dial`; answer with one `opened`, or with `lost` and `retry_after`.",
     )
     LINK = (
         "link",
         (
-            "Report each link under its own number, and so each REST request, once; write each "
+            "Report each link under its own number, and each REST request once; write each "
             "`LinkTransmit` on its own link."
         ),
     )
@@ -91,7 +91,7 @@ class DriverError(AssertionError):
 
 
 class DriverChecks:
-    """What a strict core knows of its driver."""
+    """What a strict core knows about its driver."""
 
     __slots__ = (
         "_latest", "_overdue", "_spins", "_timeout_at", "_wait", "complain", "in_drain", "open", "settled",
@@ -103,14 +103,14 @@ class DriverChecks:
         self.open: set[str] = set()
         """The cancels that were taken and have no outcome yet."""
         self.settled = True
-        """Whether the last drain ended in a `Wait` and there was no input or command since."""
+        """Whether the last drain ended in a `Wait` and no input or command has come since."""
         self.in_drain = False
         """Whether a drain has begun and not ended."""
         self._latest: float | None = None
         self._wait = Wait(until=None, timer=None)
         self._spins = 0
         self._timeout_at: float | None = None
-        """The last time that `handle_timeout` got."""
+        """The `now` of the last call of `handle_timeout`."""
         self._overdue = 0
         """How many drains have ended past a deadline since the last `handle_timeout`."""
 
@@ -153,8 +153,8 @@ class DriverChecks:
     def timeout(self, now: float) -> None:
         """Check a call of `handle_timeout`."""
         before, self._timeout_at = self._timeout_at, now
-        # `until` may be a tick ahead of the driver's clock (rule "overdue"), so that later calls
-        # may have an earlier time.
+        # `until` may be a tick ahead of the driver's clock (rule "overdue"), so later calls may
+        # pass an earlier time.
         if now != self._wait.until:
             self._tick("handle_timeout", now)
         self._check_drained("handle_timeout")
@@ -181,7 +181,7 @@ class DriverChecks:
     # --- after a call ---
 
     def done(self, taken: Iterable[str] = ()) -> None:
-        """Note that a call has to be drained, and the cancels that it took."""
+        """Note that a call has to be drained, and which cancels it took."""
         self.open.update(taken)
         self.settled = False
 

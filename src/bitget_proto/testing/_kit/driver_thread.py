@@ -1,7 +1,8 @@
 """The thread of a driver under test: makes the driver, runs it, and frees it.
 
-Objects of some libraries (Tk, Qt) must be used and freed in one thread. So the driver is freed where
-it was made, while the garbage collector is off in other threads.
+Objects of some libraries (Tk, Qt) must be used and freed in one thread. So the driver is freed in
+the thread that made it. Automatic garbage collection is off meanwhile, so that no other thread
+frees it.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ class DriverThread:
 
     def __init__(self, make: Callable[[], AnyDriver], on_end: Callable[[], object]) -> None:
         self.failed = ""
-        """What `make_driver` or `run` raised and where, or why there is no driver; else empty."""
+        """What `make_driver` or `run` raised and where, or another failure; empty without one."""
         self.ident = 0
         """The identifier of the thread."""
 
@@ -91,7 +92,7 @@ class DriverThread:
         self._returned = threading.Event()
         self._released = threading.Event()
         self._ending = threading.Lock()
-        """Held to end, and to interrupt, so that no interrupt comes after the end."""
+        """Held to note the end, and to interrupt, so that no interrupt comes after the end."""
 
     def serve(self) -> None:
         """Make the driver and run it, after `start`; free it after `release`."""
@@ -101,7 +102,7 @@ class DriverThread:
             try:
                 self._make_and_run()
             finally:
-                with suppress(KeyboardInterrupt), self._ending:  # one by `release` may come late
+                with suppress(KeyboardInterrupt), self._ending:  # `release` may interrupt late
                     self._returned.set()
                 self._returned.set()
                 self._on_end()
@@ -109,12 +110,12 @@ class DriverThread:
         self._free()
 
     def start(self) -> None:
-        """Have `serve` begin."""
+        """Let `serve` make and run the driver."""
         self._started = True
         self._go.set()
 
     def release(self) -> None:
-        """Have the driver freed. Interrupt a driver that has not returned the main thread."""
+        """Let `serve` free the driver. Interrupt `run` if it still occupies the main thread."""
         self._go.set()
         self._released.set()
         with self._ending:
@@ -126,7 +127,7 @@ class DriverThread:
     def driver(self, seconds: float) -> AnyDriver:
         """Return the driver, once `make_driver` has returned it.
 
-        Raises: RuntimeError when it does not within `seconds`.
+        Raises: RuntimeError when it has not returned one within `seconds`.
         """
         self._made.wait(seconds)
         if self._driver is None:
@@ -153,7 +154,7 @@ class DriverThread:
         return not self._started or self._returned.wait(seconds)
 
     def stands(self) -> str:
-        """Return in which calls the thread is, the innermost first; empty when it has returned."""
+        """Describe the calls that the thread is in, innermost first; empty after `run` ends."""
         frame = sys._current_frames().get(self.ident)
         if frame is None or not self.running:
             return ""

@@ -3,10 +3,10 @@
 The core is a connection or a session. A connection has one link, with number 1; the links of a
 session are accepted one after the other.
 
-The driver and the scenario run in different threads, of which either may be the caller's. The
-driver is made, run and freed in the same thread. Every wait is bounded by `patience`. If an event is
-missing by then, the scenario reports the rule that it tests, or a more basic one that `blame` finds
-broken.
+The driver and the scenario run in different threads; either of them may run in the caller's thread.
+The driver is made, run and freed in the same thread. Every wait is bounded by `patience`. If an
+event is missing by then, the scenario reports the rule that it tests, or a more basic rule that
+`blame` finds broken.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class NotPlayed(Exception):
 
 
 class NotReached(Exception):
-    """The situation of the scenario did not arise, so that it shows nothing about the driver."""
+    """The situation of the scenario did not arise, so the run shows nothing about the driver."""
 
 
 @runtime_checkable
@@ -50,7 +50,7 @@ class Abandons(Protocol):
     """An optional method of drivers whose users wait for outcomes."""
 
     def abandon(self, order: CancelOrder, /) -> object:
-        """Cancel an order as the driver's users do, and cancel the wait once it has begun.
+        """Cancel an order like the driver's users, then cancel the wait for its outcome.
 
         It is called from another thread.
         """
@@ -160,7 +160,7 @@ class Stage:
     def release(self) -> None:
         """Have the driver freed, once no call of the kit refers to it."""
         for thread in self._callers:
-            thread.join(_SLICE)  # one that waits for a loop that has stopped never ends
+            thread.join(_SLICE)  # a thread that waits for a stopped loop never ends
         self.thread.release()
 
     def _call(self, inside: Callable[[Connection | Session, float], None]) -> None:
@@ -227,7 +227,7 @@ class Stage:
     def link(self) -> LinkRecord:
         """What the driver did with the newest link.
 
-        Raises: DriverError when it was accepted, and no `Dial` had asked for it.
+        Raises: DriverError when the link was accepted although no `Dial` had asked for it.
         """
         number = max(self.peers)
         if number not in self.core.links and not self.peer.connected:
@@ -240,8 +240,8 @@ class Stage:
     def next_link(self, failure: str) -> Peer:
         """Accept the connection of the next link of a session, and return its peer.
 
-        Raises: DriverError with the message `failure` when none comes in time, and when none was
-        asked for.
+        Raises: DriverError with the message `failure` when no connection comes in time; DriverError
+        when no `Dial` had asked for one.
         """
         peer = self.peer.another()
         with self.demands(Rule.DIAL, failure):
@@ -425,8 +425,9 @@ class Stage:
     def blame(self, rule: Rule, what: str) -> DriverError:
         """Return the error for a broken rule, or for a more basic one that explains it.
 
-        These are LINK for `lost` of the wrong link, WRITE for the beginning of a frame, READ for unread
-        bytes, and DRAIN for an undrained call. If the driver's `run` raised, the message says so.
+        The more basic rules are LINK if `lost` was called for the wrong link, WRITE if only the
+        beginning of a frame has arrived, READ if bytes are unread, and DRAIN if a call was not
+        drained. If the driver's `run` raised, the message says so.
         """
         mixed_up = self._mixed_up() if rule is Rule.END else ""
         if mixed_up:
@@ -446,7 +447,7 @@ class Stage:
         return DriverError(rule, what)
 
     def _mixed_up(self) -> str:
-        """Describe a `lost` of an open link instead of one that has ended; empty if none."""
+        """Describe a call of `lost` for an open link instead of an ended one; empty if none."""
         links = tuple(self.links())
         open_ = [n for n, peer, link in links if peer.listens_on and link.lost_calls]
         over = [

@@ -1,8 +1,8 @@
 """Checks after every scenario of the conformance kit.
 
-- On each link, the messages that the peer received are the first of the frames that were handed
-  out, and the messages that were handed over are the first of those that the peer sent.
-- A driver of a session has opened no connection that no `Dial` asked for.
+- On each link, the messages that the peer received are a prefix of the frames that were handed
+  out, and the messages that were handed over are a prefix of those that the peer sent.
+- A driver of a session has opened connections only for a `Dial`.
 - A cancel that is reported as unsent never arrived, not even in part.
 - A driver that has returned leaves no open socket and no thread.
 """
@@ -83,7 +83,7 @@ def false_reports(stage: Stage) -> Iterator[DriverError]:
 
 
 def unasked(stage: Stage) -> Iterator[DriverError]:
-    """Check at the end that a WebSocket was opened for each `Dial` only."""
+    """Check at the end that WebSockets were opened only for a `Dial`."""
     asked = len(stage.core.links)
     opened = sum(peer.connected for peer in stage.peers.values()) + stage.peer.backlog()
     if isinstance(stage.core, SessionRecorder) and opened > asked:
@@ -122,7 +122,7 @@ def _difference(
 ) -> Iterator[DriverError]:
     """Yield `error`, with the first difference, if `got` is not the beginning of what is expected.
 
-    If the message is one of another link, the rule is LINK, and the text `of_another`.
+    If the wrong message is from another link, the rule is LINK and the text is `of_another`.
     """
     wanted = expected[link]
     wrong = next(

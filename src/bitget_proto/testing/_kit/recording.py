@@ -1,8 +1,8 @@
 """What the recording cores of the conformance kit have in common.
 
-A recording core behaves as a strict one. A broken rule is recorded and not raised, so that no event
-loop logs it and the scenario runs to its end. The contents of logins are never recorded. The
-driver's thread writes the record; other threads read it, and wait with `wait_for`.
+A recording core behaves like a strict core, but records a broken rule instead of raising it, so
+that no event loop logs it and the scenario runs to its end. The contents of logins are never
+recorded. The driver's thread writes the record; other threads read it, and wait with `wait_for`.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ _EXCERPT = 150
 STALE = 0.5
 """Seconds by which a driver's `now` may lie in the past, for a machine that is busy.
 
-With a longer patience, the patience.
+If the patience is longer, the patience is the limit.
 """
 
 AHEAD = 0.05
-"""Seconds by which the `now` of `handle_timeout` may lie ahead: a loop's tick and clock noise."""
+"""Seconds by which the `now` of `handle_timeout` may be in the future: a tick and clock noise."""
 
 
 @attrs.frozen(kw_only=True)
@@ -91,7 +91,7 @@ class LinkRecord:
     """The ids that `lost` named as unsent."""
 
     retry_after: float | None = None
-    """What `lost` passed on."""
+    """The `retry_after` that was passed to `lost`."""
 
 
 class Recording:
@@ -111,7 +111,7 @@ class Recording:
         self.events: list[Event | SessionEvent] = []
         """All events except outcomes."""
         self.on_receive: Callable[[], object] | None = None
-        """Called in the driver's thread by `receive`, as a busy application would be."""
+        """Called in the driver's thread by `receive`, to simulate a busy application."""
         self.held_up_for = 0.0
         """Seconds for which the kit has blocked the driver's thread."""
         self.on_transmit: Callable[[Transmit], object] | None = None
@@ -162,7 +162,7 @@ class Recording:
         self.complaints.append(DriverError(rule, what))
 
     def about_the_clock(self, patience: float) -> Iterator[DriverError]:
-        """Yield the errors of the driver's clock; called at the end."""
+        """Yield the errors about the driver's clock; called at the end."""
         limit = max(STALE, patience) + self.held_up_for
         stale = {now: one for now, one in self._stale.items() if one[0] - self._skew > limit}
         if len(stale) > 1:  # a busy machine may stop a driver once, after it has read its clock

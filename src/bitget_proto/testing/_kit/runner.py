@@ -50,7 +50,7 @@ PATIENCE: Final = 2.0
 """Default number of seconds by which anything may be late."""
 
 ATTEMPTS: Final = 3
-"""How often a scenario that does not reach its situation is played."""
+"""How many times a scenario is played at most, if it does not reach its situation."""
 
 
 def check_driver(
@@ -71,11 +71,12 @@ def check_driver(
     outcomes may also have `abandon(order)`, which starts such a wait and cancels it.
 
     `scenarios` are the names of the scenarios to play; by default all of them. `patience` is how
-    many seconds anything may be late; a driver that keeps the contract never waits that long.
-    `tell` is called with each result as soon as it is available.
+    many seconds anything may be late; with a driver that keeps the contract, no scenario waits that
+    long. `tell` is called with each result as soon as it is available.
 
-    With `main_thread=True` the driver is made, run and freed in the main thread, as Tk and Qt need
-    it: call `check_driver` there. A driver that does not return is then interrupted, as by Ctrl-C.
+    With `main_thread=True` the driver is made, run and freed in the main thread, as Tk and Qt
+    require: call `check_driver` there. A driver that does not return is then interrupted, as if by
+    Ctrl-C.
 
     If the first scenario is broken, the others are not played: they need a login and a cancel.
 
@@ -179,8 +180,8 @@ def play_session(
 def _play(scenario: Scenario, make_stage: Callable[[int], Stage], *, main_thread: bool) -> Result:
     """Play one scenario with a driver and return its result.
 
-    A scenario that does not reach its situation is played again, differently, and at last counts as
-    not played.
+    A scenario that does not reach its situation is played again with longer times. After the last
+    attempt, it counts as not played.
     """
     begun = time.monotonic()
     why, steps = "", tuple[DriverStep, ...]()

@@ -1,7 +1,7 @@
 """The data of a conformance scenario.
 
 The report, `--list` and the table in docs/conformance.md are made from it. Every scenario tolerates
-lateness up to the `patience` of the run, besides what its `tolerates` names.
+lateness up to the `patience` of the run, in addition to what its `tolerates` names.
 """
 
 from __future__ import annotations
@@ -71,4 +71,4 @@ class Scenario:
     """Whether socket buffers between the driver and the peer are small."""
 
     tolerates: str = ""
-    """What the scenario accepts, besides lateness."""
+    """What the scenario accepts, in addition to lateness."""

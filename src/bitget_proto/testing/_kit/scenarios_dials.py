@@ -21,7 +21,7 @@ from .websocket_peer import Gone, Peer, Silence
 _KEY_REFUSED = encode_event("error", 30011, "Invalid ACCESS_KEY")
 
 _DIALS = 20
-"""How many dials a driver may need that is slower than `dial_timeout`."""
+"""How many dials a driver may need if it is slower than `dial_timeout`."""
 
 _ENDS: Final[tuple[Callable[[Peer], None], ...]] = (
     Peer.end_of_stream,

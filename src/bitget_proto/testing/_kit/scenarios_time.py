@@ -186,7 +186,7 @@ _WATCHED: Final = 0.3
 """Seconds for which the driver's clock is observed."""
 
 _ABOUT_NOW: Final = 3600.0
-"""Seconds: a clock that is no further from the wall clock is taken for the wall clock."""
+"""Seconds: a clock that differs less than this from the wall clock is taken for the wall clock."""
 
 TIME: Final = (
     Scenario(

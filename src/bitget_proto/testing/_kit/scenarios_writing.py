@@ -43,7 +43,7 @@ def _in_order(stage: Stage) -> None:
 
 
 def _write_big(stage: Stage, *first: str, timeout: float | None = None) -> None:
-    """Log in, take the cancels `first`, and have a frame written that does not fit."""
+    """Log in, take the cancels `first`, and write a frame that does not fit the socket buffers."""
     stage.log_in()
 
     def take(connection: Core, now: float) -> None:
@@ -133,7 +133,8 @@ def _close_while_writing(stage: Stage, take: Callable[[Core, float], object]) ->
     stage.log_in()
     stage.call_soon(take)
     counts, settled = [-1], 2 + 5 * stage.attempt
-    # Until the write stalls, or all are handed out. A busy machine may only pause.
+    # Wait until the write stalls, or all are handed out. A short standstill may only be a pause of
+    # a busy machine.
     while not (
         _stands_still(counts[-settled:], stage)
         or (len(counts) > 5 * settled and _stands_still(counts[-5 * settled :]))
@@ -180,9 +181,9 @@ def _order_of_size(id: str, number: int) -> CancelOrder:
 
 
 def _orders_of_batches() -> list[CancelOrder]:
-    """Return orders whose batches fill a segment of the narrow connection each.
+    """Return orders each of whose batches fills a segment of the narrow connection.
 
-    Then a write mostly stalls between two frames.
+    A write then mostly stalls between two frames.
     """
     size, prefix = Config().max_batch, Config().id_prefix
     assert size is not None

@@ -1,11 +1,12 @@
 """`StrictConnection`, a `Connection` that checks its driver.
 
-It behaves exactly as a `Connection`, and adds only `DriverError`. It reports what is visible from
+It behaves exactly like a `Connection`, and adds only `DriverError`. It reports what is visible from
 inside: breaks of drain, end and clock at once, and gross breaks of write, overdue and alternate.
 What a driver does with its socket and timers (writing whole and in order, arming, reading while the
 application is busy) is visible only to a peer.
 
-It also checks the library: a second outcome, or none by the end, is an AssertionError.
+It also checks the library: a second outcome for a cancel, or none by the end, raises an
+AssertionError.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ from .driver_checks import DriverChecks, Rule
 class StrictConnection(Connection):
     """A `Connection` that raises `DriverError` from the call with which its driver breaks a rule.
 
-    It detects breaks of drain, end and clock; of write, when `lost` names another frame than the last; of
-    overdue, when a timer fires early again and again, or never; and of alternate, when messages are
-    handed over past a deadline without end. Use it in tests wherever a `Connection` is expected.
+    It detects breaks of the rules drain, end and clock. It detects a break of write when `lost`
+    names a frame other than the last; of overdue when a timer fires early again and again, or
+    never; and of alternate when messages are handed over past a deadline without end. Use it in
+    tests wherever a `Connection` is expected.
     """
 
     __slots__ = ("_checks", "_last", "_lost")

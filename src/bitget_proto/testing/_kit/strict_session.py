@@ -3,8 +3,9 @@
 It is to `Session` what `StrictConnection` is to `Connection`, and also checks, for each link, that
 `opened` comes once and before any message, and that nothing comes after `lost`.
 
-A link may end while a report of it is on its way. So a message, one `opened` and one `lost` for a
-link that has ended are no errors, as in `Session`. After `Ended`, only `lost` is.
+A link may end while a report about it is on its way. So a message, one `opened` and one `lost` for
+a link that has ended are no errors, as in `Session`. After `Ended`, only one `lost` for each link
+is allowed.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from .driver_checks import DriverChecks, Rule
 
 @attrs.define
 class _Reports:
-    """What a driver has reported of a link."""
+    """What a driver has reported about a link."""
 
     opened: bool = False
     lost: bool = False
@@ -41,9 +42,10 @@ class _Reports:
 class StrictSession(Session):
     """A `Session` that raises `DriverError` from the call with which its driver breaks a rule.
 
-    It detects what `StrictConnection` detects, and reports of a link that are wrong: for a link
-    that was never dialled, `opened` or `lost` twice, a message before `opened`, and anything after
-    `lost` or after `Ended`; and two reports of one REST request. Use it in tests wherever a `Session` is expected.
+    It detects what `StrictConnection` detects. It also detects wrong reports: a report for a link
+    that was never dialled, a second `opened` or `lost` for a link, a message before `opened`, any
+    report after `lost`, any report except `lost` after `Ended`, and a second report of a REST
+    request. Use it in tests wherever a `Session` is expected.
     """
 
     __slots__ = ("_checks", "_reports", "_requests")
@@ -60,12 +62,12 @@ class StrictSession(Session):
         self._checks = DriverChecks()
         self._reports: dict[int, _Reports] = {}
         self._requests: set[int] = set()
-        """The numbers of the REST requests of which nothing was reported yet."""
+        """The numbers of the REST requests about which nothing has been reported yet."""
 
     # --- inputs ---
 
     def opened(self, link: int, now: float, *, login: SignedLogin) -> None:
-        """Like `Session.opened`; raises DriverError for a second call, or one after `lost`."""
+        """Like `Session.opened`; raises DriverError for a second call, or a call after `lost`."""
         self._checks.input("opened", now)
         reports = self._of("opened", link)
         if reports.opened:
@@ -96,7 +98,7 @@ class StrictSession(Session):
     ) -> None:
         """Like `Session.lost`.
 
-        Raises: DriverError for a second call, and for ids of other frames than the last one that
+        Raises: DriverError for a second call, and for ids of frames other than the last frame that
         was given to this link.
         """
         self._checks.input("lost", now)
@@ -202,7 +204,7 @@ class StrictSession(Session):
     # --- inside ---
 
     def _reported(self, call: str, number: int) -> None:
-        """Note that what became of a REST request was reported."""
+        """Note that the result of a REST request was reported."""
         if number in self._requests:
             self._requests.remove(number)
         else:
@@ -212,7 +214,7 @@ class StrictSession(Session):
         self._checks.done()
 
     def _of(self, call: str, link: int) -> _Reports:
-        """Return the reports of a link, and check that another one may come.
+        """Return the reports about a link, and check that another report may come.
 
         For a link that was never dialled, `Session` refuses the call itself.
         """

@@ -85,7 +85,7 @@ class Peer:
     def __enter__(self) -> Self:
         listener = self._listener = socket.socket()
         if self._narrow:
-            # Where the system has it, this makes the buffer of the other end small.
+            # Where the system supports it, this keeps the send buffer of the other end small.
             with suppress(OSError, AttributeError):
                 listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -116,7 +116,7 @@ class Peer:
         return other
 
     def backlog(self) -> int:
-        """Accept and close the connections that were not accepted; return their number."""
+        """Accept and close all pending connections; return their number."""
         count = 0
         with suppress(OSError):
             self._listening.settimeout(0.0)
@@ -161,7 +161,7 @@ class Peer:
     def answer(self, request: bytes) -> None:
         """Answer an upgrade request.
 
-        Raises: Silence and Gone as `write`; Gone when it is not a WebSocket request.
+        Raises: Silence and Gone, like `write`; Gone also when it is not a WebSocket request.
         """
         try:
             key = key_of(request)
@@ -339,7 +339,7 @@ class Peer:
     def finish(self) -> None:
         """Close the connection in order and read it to its end.
 
-        Then `gone` is whether the driver has closed its socket.
+        After that, `gone` says whether the driver has closed its socket.
         """
         if self._socket is None or self.gone:
             return

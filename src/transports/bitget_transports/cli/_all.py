@@ -1,7 +1,7 @@
 """`bitget-cancel all`: list the open orders of an instrument, ask, and cancel them.
 
 - Only the orders of the list that the question is about are cancelled.
-- The question is asked unless the orders are in demo trading, or on this machine.
+- The question is not asked with `--yes`, in demo trading, or for an exchange on this machine.
 """
 
 from __future__ import annotations

@@ -87,12 +87,12 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=Formatter,
     )
     for command, default in ((top, None), (profile, argparse.SUPPRESS)):
-        # After the command they replace those before it.
+        # Given after the command, these options replace those given before it.
         command.add_argument(
             "--profile",
             metavar="NAME",
             default=default,
-            help="take what the options leave open from this profile of the configuration file",
+            help="take the options that are not given from this profile of the configuration file",
         )
         command.add_argument(
             "--config",
@@ -168,7 +168,7 @@ def parser() -> argparse.ArgumentParser:
         "--dry-run", action="store_true", help="list the open orders, and cancel none"
     )
     everything.add_argument(
-        "--yes", action="store_true", help="cancel without the question, in live trading"
+        "--yes", action="store_true", help="in live trading, cancel without asking"
     )
 
     guard = commands.add_parser(
@@ -263,7 +263,7 @@ def parser() -> argparse.ArgumentParser:
     exchange.add_argument(
         "--batches-per-second", type=_whole(1, 1_000_000), metavar="N",
         help=(
-            "on a unified account, take N batches a second, whose orders then do not count as "
+            "on a unified account, accept N batches a second; their orders then do not count as "
             "cancels (default: each order counts)"
         ),
     )  # fmt: skip
@@ -319,7 +319,7 @@ def _add_account(command: argparse.ArgumentParser, default: str | None = "classi
 
 
 def _add_connecting(command: argparse.ArgumentParser) -> None:
-    """Add where to connect, and with which key."""
+    """Add the options that say where to connect, and with which key."""
     where = command.add_mutually_exclusive_group()
     where.add_argument(
         "--demo-trading",
@@ -344,7 +344,10 @@ def _add_connecting(command: argparse.ArgumentParser) -> None:
 
 
 def _add_cancelling(command: argparse.ArgumentParser) -> None:
-    """Add how to connect, cancel and report. A default of None is filled in by `_profiles`."""
+    """Add the options for connecting, cancelling and reporting.
+
+    A default of None is filled in by `_profiles`.
+    """
     _add_account(command, None)
     _add_connecting(command)
     command.add_argument(
@@ -368,8 +371,8 @@ def _add_cancelling(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--resend", action="store_true",
         help=(
-            "send unanswered cancels again, after a dropped connection and from a file of "
-            "--remaining; the exchange may then get a cancel twice"
+            "send unanswered cancels again, after a dropped connection and from a --remaining "
+            "file; the exchange may then get a cancel twice"
         ),
     )  # fmt: skip
     command.add_argument(

@@ -40,7 +40,7 @@ from ._exit_codes import Exit, Failure, missing_extra
 from ._stop import Stop
 
 _MAX_CONFIRMING = 1000
-"""Orders whose state is being looked up at any time; a `Reconciler` takes more."""
+"""The most orders whose state is looked up at the same time; a `Reconciler` can take more."""
 
 
 class Carrier(Enum):
@@ -76,13 +76,13 @@ class Job:
     url: str
     dialect: Dialect = Dialect.CLASSIC
     config: Config | SessionConfig
-    """Of a single connection, or of a session, which reconnects when a connection drops."""
+    """The limits of a single connection, or of a session, which reconnects after a drop."""
     budget: Budget | None = None
     limits: Limits = attrs.field(factory=Limits)
     tls: ssl.SSLContext | None = None
     allow_plaintext: bool = False
     proxy: str | Literal[True] = True
-    """The URL of a proxy; True for that of the environment, if there is one."""
+    """The URL of a proxy; True means the proxy that the environment names, if any."""
     trace: Callable[[str], object] | None = None
     """Called with each line of the trace."""
     orders: Iterator[CancelOrder]
@@ -345,7 +345,7 @@ def _over_blocking(job: Job) -> None:
                 outcomes = list(filter(job.confirms, outcomes))
                 for first in range(0, len(outcomes), _MAX_CONFIRMING):
                     some = outcomes[first : first + _MAX_CONFIRMING]
-                    # `Channel.confirm` would wait for one after the other.
+                    # `Channel.confirm` would look up one order after the other.
                     for final in channel._confirming_or_raise().confirm_many(some):
                         job.on_final(final)
                         if stop.asked > handled:

@@ -1,7 +1,7 @@
 """`bitget-cancel demo`: cancel orders on an embedded exchange with faults, check every outcome.
 
 Every transport gets the same number of orders and the same faults, on a connection of its own. Only
-the connection of the last one is dropped. The verdict and the exit code come from this run.
+the connection of the last transport is dropped. The verdict and the exit code come from this run.
 """
 
 from __future__ import annotations
@@ -47,15 +47,15 @@ _FAULTS = (
 """The faults of each run, evenly spread. None of these drops the connection."""
 
 _BATCH_FAULTS = (Fault.ITEM_MISSING, Fault.REORDERED, Fault.ITEM_TWICE, Fault.CUT)
-"""The faults of each run on a unified account, besides these."""
+"""The additional faults of each run on a unified account."""
 
 _ORDER_FAULTS = (
     Fault.FILL_FIRST, Fault.NO_PUSH, Fault.HALF_FILL_FIRST, Fault.PUSH_LATE, Fault.PUSH_TWICE, Fault.PUSH_FIRST,
 )  # fmt: skip
-"""The faults of each run with `--confirm`, besides these."""
+"""The additional faults of each run with `--confirm`."""
 
 _BATCHES_PER_SECOND = 50
-"""On a unified account, so that cancels wait, and leave in batches."""
+"""The limit on a unified account, so that cancels wait and are sent in batches."""
 
 _MAX_BATCH = 4
 
@@ -183,7 +183,7 @@ def _run(
     asked, placed, refusals = _book(carrier, number, dialect)
     stage.server.place(*placed)
     stage.server.call(lambda: stage.server.exchange.refusals.update(refusals))
-    # At least as many requests arrive, so that no fault is left for the next run.
+    # At least this many requests arrive, so that no fault is left for the next run.
     requests = max(1, number // _MAX_BATCH) if unified else number
     stage.server.inject(*_script(requests, stage.faults, drops=drops))
     ledger = Ledger(asked)
@@ -240,9 +240,9 @@ def _run(
 def _book(
     carrier: Carrier, number: int, dialect: Dialect
 ) -> tuple[list[CancelOrder], list[CancelOrder], dict[str, str]]:
-    """Return the orders of a run, those of them to place, and the codes with which some are refused.
+    """Return the orders of a run, the orders to place, and the codes with which some are refused.
 
-    The exchange does not find those that are not placed.
+    The exchange does not find the orders that are not placed.
     """
     first = _FIRST_ID + list(Carrier).index(carrier) * 1_000_000
     # A unified account names an order by its id alone.

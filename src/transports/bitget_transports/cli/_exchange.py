@@ -31,7 +31,7 @@ from ._stop import Stop
 
 _FIRST_ID = 1000001
 _LENIENT = "lenient=True accepts this form"
-"""In the message about a request whose form only a lenient exchange accepts."""
+"""Part of the message about a request whose form only a lenient exchange accepts."""
 
 _MAX_COUNT = 1_000_000
 """The largest N of a `--fault` option."""
@@ -167,7 +167,7 @@ def _range(orders: tuple[CancelOrder, ...]) -> str:
 
 
 class _Log(logging.Handler):
-    """Shows frames and connections; of all else, logins that `--lenient` would accept.
+    """Shows frames and connections if `all` is true, and always requests that need `--lenient`.
 
     Its methods are called in the server's thread.
     """

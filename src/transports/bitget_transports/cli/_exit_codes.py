@@ -38,7 +38,7 @@ class Exit(IntEnum):
     """Stopped by Ctrl-C (as a shell reports SIGINT)."""
 
     PIPE_CLOSED = 141
-    """The output could not be written, mostly because its reader closed the pipe (as a shell
+    """The output could not be written, usually because its reader closed the pipe (as a shell
     reports SIGPIPE)."""
 
     TERMINATED = 143
@@ -55,9 +55,9 @@ exit codes:
   70   a bug of this command: run it again with --debug
   130  interrupted by Ctrl-C (143: by SIGTERM); every outcome was reported
   141  the output could not be written, for example because the reader closed the
-       pipe; sending was stopped as by Ctrl-C
+       pipe; sending was stopped as if by Ctrl-C
 
-exit codes with --confirm, where they are about the orders:
+exit codes with --confirm, which then describe the orders:
   0    every order has ended: it was cancelled, or filled first
   1    some orders are still open or were not found, and none is unknown
   3    what became of some orders is unknown, or their cancel was not sent

@@ -26,18 +26,19 @@ if TYPE_CHECKING:
     from ._stop import Stop
 
 _LOOK: Final = 0.2
-"""Seconds after which a request to stop is noticed. A signal that comes just before a wait in a queue
-begins does not end the wait."""
+"""The most seconds until a request to stop is noticed.
+
+A signal that arrives just before a wait on a queue begins does not end the wait."""
 
 GUARD_HELP: Final = """\
 Let the exchange cancel all orders of a unified account if this command, this
-machine or its network ends. The exchange counts down, and this command renews the
+machine or its network fails. The exchange counts down, and this command renews the
 countdown every few seconds, until Ctrl-C, which turns it off. If renewals stop for
 any other reason, the exchange cancels all orders at the end of the countdown.
 
-Run it beside your bots: it guards all orders of the account, also those of other programs.
+Run it beside your bots: it guards all orders of the account, including those of other programs.
 Guard an account with one command only. The exchange grants access to the countdown
-on request. Classic accounts have none.
+on request. Classic accounts have no countdown.
 """
 
 GUARD_EXAMPLES: Final = """\
@@ -49,7 +50,7 @@ examples:
 exit codes:
   0    stopped by Ctrl-C or SIGTERM, and the countdown was turned off, or left on
        with --leave-on
-  1    as 0, but in the meantime the countdown may have ended: all orders of the
+  1    like 0, but in the meantime the countdown may have ended: all orders of the
        account may have been cancelled
   2    wrong arguments or keys; nothing was sent
   3    the countdown could not be turned off: the exchange may still cancel all
@@ -141,7 +142,7 @@ class _View:
                 screen.data("lapsed")
                 screen.say(
                     "LAPSED: the exchange may have cancelled all orders of the account, and may "
-                    "cancel none later",
+                    "not cancel orders that are placed from now on",
                     "bold red",
                 )
             case Stopped():

@@ -34,8 +34,8 @@ blocking socket. Faults are injected on the way. At the end every outcome is
 compared with what the exchange received and did.
 
 No keys are needed and nothing leaves this machine. The rate limits are lifted on
-both sides, so the demo takes seconds. On a unified account most cancels leave in
-batches. Transports that are not installed are skipped.
+both sides, so the demo takes seconds. On a unified account most cancels are sent
+in batches. Transports that are not installed are skipped.
 """
 
 DEMO_EXAMPLES: Final = """\
@@ -64,7 +64,7 @@ each cancel is one of:
                         fill before the cancel takes effect
   rejected              the exchange refused the request
   unresolved, sent      no definite answer came: look the order up
-  unresolved, not sent  the cancel never left: safe to send again
+  unresolved, not sent  the cancel was never sent: safe to send again
 
 With --confirm, the state of each order is looked up as well: cancelled, filled
 first (completely, before the cancel took effect), still open, not found or
@@ -73,10 +73,10 @@ unknown.
 Ctrl-C stops sending, waits up to 5 s for the answers to the cancels already sent,
 and reports every outcome. A second Ctrl-C skips the wait.
 
-With --remaining FILE, the orders whose cancel is not settled are in FILE at the
-end, also after Ctrl-C or a lost connection. Pass it as --file to go on. Cancels
-that may have taken effect are marked there, with "attempts", and a later run
-leaves them out unless it has --resend: look those orders up first.
+With --remaining FILE, the orders whose cancel is not settled are written to FILE
+at the end, even after Ctrl-C or a lost connection. Pass FILE as --file to go on.
+Cancels that may have taken effect are marked there, with "attempts", and a later
+run leaves them out unless it has --resend: look those orders up first.
 """
 
 ORDERS_EXAMPLES: Final = """\
@@ -94,9 +94,9 @@ The -- is needed before an id that begins with a dash.
 """
 
 ALL_HELP: Final = """\
-List the open orders of an instrument over REST, and cancel them as
-"bitget-cancel orders" does. Only the orders of the list are cancelled: run it again
-for those that were placed meanwhile.
+List the open orders of an instrument over REST, and cancel them like
+"bitget-cancel orders". Only the listed orders are cancelled: run the command again
+for orders that were placed in the meantime.
 
 In live trading it shows the list, and asks before it cancels the orders. Without
 a terminal to ask on, it refuses, unless --yes is given. --dry-run cancels nothing.

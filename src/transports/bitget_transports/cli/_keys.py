@@ -68,7 +68,7 @@ def keys_from(
 
 
 def keys_if_any(file: str | None, environment: Mapping[str, str]) -> Credentials | None:
-    """Return the keys as `keys_from` does, or None without a file and without any variable set."""
+    """Return the keys like `keys_from`, or None without a file and without any variable set."""
     if file is None and not any(environment.get(name) for name in VARIABLES.values()):
         return None
     return keys_from(file, environment)

@@ -1,9 +1,9 @@
-"""Counts the outcomes of a run, and knows which orders it leaves.
+"""Counts the outcomes of a run, and knows which orders remain after it.
 
 - An order without an outcome is listed as missing and counted nowhere else.
 - Percentiles are of answered cancels only, from the time the frame was sent to the time the answer
   was known.
-- What became of an order, where it was looked up, decides over its outcome.
+- If the final state of an order was looked up, it takes precedence over the outcome of the cancel.
 - After an earlier attempt that may have reached the exchange, a refusal says nothing about that
   attempt, unless it says that the order has ended (docs/outcomes.md).
 """
@@ -119,7 +119,7 @@ class Ledger:
                 case Unresolved():
                     yield order, attempts
                 case Rejected(code_class=CodeClass.THROTTLED):
-                    yield order, attempts - 1  # this one had no effect
+                    yield order, attempts - 1  # the refused attempt had no effect
                 case Rejected(code_class=code_class) if (
                     attempts > 1 and code_class is not CodeClass.FINISHED
                 ):

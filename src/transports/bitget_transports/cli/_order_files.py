@@ -78,7 +78,8 @@ def unnamed(plain: str, id: str) -> Fields:
 def records(
     ids: Iterable[str], files: Iterable[str], plain: str, bad: list[str]
 ) -> Iterator[tuple[str, Fields]]:
-    """Yield where each order stands, and its fields. Add a message for each bad line to `bad`.
+    """Yield the place of each order in the input, and its fields. Add a message for each bad line
+    to `bad`.
 
     `plain` is the field of an id without a column name.
 
@@ -193,7 +194,7 @@ def _named(columns: Iterable[str], values: Iterable[object]) -> Fields:
 def _in_json(
     where: str, line: str, rest: BinaryIO | None, plain: str, bad: list[str]
 ) -> Iterator[tuple[str, Fields]]:
-    """Yield the orders of a line of JSON, or of a document that the line begins, with its `rest`."""
+    """Yield the orders of a line of JSON, or of a document that the line begins and `rest` ends."""
     try:
         value = _parsed(line, rest, where)
         items = _items(value)

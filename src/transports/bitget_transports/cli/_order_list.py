@@ -3,8 +3,8 @@
 - One invalid line makes the whole list invalid. The error names the file and the line, what was
   found, and what is expected.
 - A duplicate order is dropped and reported.
-- An id without a column name is an order id only if it has digits only, as all order ids of the
-  exchange have, so that a header or a stray word is not sent as one.
+- An id without a column name is accepted as an order id only if it consists of digits, like all
+  order ids of the exchange. So a header or a stray word is not sent as an order id.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Defaults:
     """Whether an id without a column name is a client order id."""
 
     codec: Codec
-    """The codec of the account, which may need an instrument."""
+    """The codec of the account. It checks whether an order needs an instrument."""
 
 
 MARGIN_IS_UNIFIED: Final = (
@@ -153,7 +153,7 @@ def _order(fields: Fields, defaults: Defaults) -> CancelOrder:
 
 
 def _instrument(symbol: object) -> tuple[object, InstType | None]:
-    """Return the exchange's name of an instrument that ccxt spells, and its product line."""
+    """Return the exchange's name of an instrument in ccxt's spelling, and its product line."""
     if isinstance(symbol, str) and "/" in symbol:
         meant = meant_instrument(symbol)
         if meant is not None and meant.inst_id is not None:

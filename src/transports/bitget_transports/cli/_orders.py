@@ -46,8 +46,8 @@ _PER_SECOND = 10
 """The messages that a connection may send in a second, and the cancels that an account may."""
 
 _MAX_IN_FLIGHT = 20
-"""Cancels in flight at a time at this rate: those of two seconds, so that few are unresolved when
-the connection is lost."""
+"""The most cancels in flight at this rate: the cancels of two seconds, so that few are unresolved
+when the connection is lost."""
 
 _DRAIN = 5.0
 """The longest wait for answers after Ctrl-C, in seconds."""
@@ -110,7 +110,7 @@ def _tried(
         return kept, wanted.orders
     left_out = (
         f"{count(len(kept), 'order')} left out: an earlier run may have cancelled "
-        f"{'it' if len(kept) == 1 else 'them'}; look up first"
+        f"{'it' if len(kept) == 1 else 'them'}; look up the state first"
     )
     left_out += (
         ", since a client order id may name another order by now"
@@ -155,7 +155,7 @@ def cancel(
     stop: Stop,
     kept: Sequence[tuple[CancelOrder, int]] = (),
 ) -> Exit:
-    """Cancel the orders of the ledger, show what came of it, and return the exit code.
+    """Cancel the orders of the ledger, show the results, and return the exit code.
 
     `kept` are orders that are left out, for the file of `--remaining`.
 

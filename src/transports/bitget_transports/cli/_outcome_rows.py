@@ -121,7 +121,7 @@ def row_of(outcome: Outcome, attempts: int, final: Final | None) -> tuple[str, .
 def as_fields(outcome: Outcome, attempts: int) -> dict[str, object]:
     """Return an outcome as plain data. Unknown values are None.
 
-    `attempts` is how many, with those of earlier runs, may have reached the exchange.
+    `attempts` is how many attempts, with those of earlier runs, may have reached the exchange.
     """
     order, latency = outcome.order, latency_of(outcome)
     fields: dict[str, object] = {
@@ -156,7 +156,7 @@ def as_fields(outcome: Outcome, attempts: int) -> dict[str, object]:
 
 
 def final_fields(final: Final) -> dict[str, object]:
-    """Return what became of an order as plain data. Unknown values are None; amounts are texts."""
+    """Return what became of an order as plain data. Unknown values are None, amounts strings."""
     order = final.outcome.order
     fields: dict[str, object] = {
         "state": state_of(final),

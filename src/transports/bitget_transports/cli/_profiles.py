@@ -1,8 +1,8 @@
-"""Profiles: what the options of `orders` and `all` leave open comes from a configuration file.
+"""Profiles: options of `orders` and `all` that are not given come from a configuration file.
 
-- An option on the command line decides over the profile.
+- An option on the command line takes precedence over the profile.
 - A profile names the environment variables of the keys and never contains a key, so the file may be
-  readable by others. A message shows no value that may be a key.
+  readable by others. An error message shows no value that may be a key.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DEFAULT_FILE: Final = "$XDG_CONFIG_HOME/bitget-cancel.toml"
 
 PROFILES_HELP: Final = """\
 profiles:
-  --profile NAME takes what the options leave open from the table [NAME] of the file
+  --profile NAME takes the options that are not given from the table [NAME] of the file
   $XDG_CONFIG_HOME/bitget-cancel.toml (~/.config if the variable is not set), or of
   --config FILE: account, url, demo_trading, proxy, ca_file, transport, timeout,
   connect_timeout and cancels_per_second. The keys api_key_env, secret_env and passphrase_env name the
@@ -64,11 +64,11 @@ _is_variable = re.compile(r"[A-Z_][A-Z0-9_]{0,63}").fullmatch
 _Profile: TypeAlias = Mapping[str, object]
 
 _Check: TypeAlias = Callable[[object], tuple[str, bool]]
-"""Returns what is allowed, and whether a value is."""
+"""Returns a description of the allowed values, and whether a value is allowed."""
 
 
 def apply(arguments: argparse.Namespace, environment: Mapping[str, str]) -> None:
-    """Fill in what the options leave open, from the profile and then from the defaults.
+    """Fill in the options that are not given, from the profile and then from the defaults.
 
     Raises: Failure when the file or the profile cannot be used.
     """
@@ -129,7 +129,7 @@ def _read(file: Path, name: str) -> _Profile:
 
 
 def _refuse_keys(table: Mapping[str, object], shown: str) -> None:
-    """Refuse a file that contains a key anywhere, also in another profile.
+    """Refuse a file that contains a key anywhere, including in another profile.
 
     Raises: Failure.
     """
@@ -166,7 +166,7 @@ def _fill_in(arguments: argparse.Namespace, profile: _Profile, shown: str) -> No
             f"{where}: {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing: name "
             f"all of {', '.join(keys)}, or none for {', '.join(VARIABLES.values())}"
         )
-    # One on the command line replaces both.
+    # --url or --demo-trading on the command line replaces both.
     if arguments.url is not None or arguments.demo_trading:
         profile = {key: profile[key] for key in profile if key not in ("url", "demo_trading")}
     for name, value in profile.items():

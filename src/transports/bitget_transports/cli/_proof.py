@@ -75,9 +75,9 @@ def false_states(
     live: Collection[CancelOrder],
     placed: Collection[CancelOrder],
 ) -> list[str]:
-    """Return a sentence for each state that is not that of the order on the exchange.
+    """Return a sentence for each state that differs from the order's state on the exchange.
 
-    `placed` are the orders that were on it at the beginning.
+    `placed` are the orders that were on the exchange at the beginning.
     """
     cancelled = {act.order for act in log if act.cancelled}
     still_live, known = set(live), set(placed)

@@ -1,7 +1,7 @@
 """`bitget-cancel orders --remaining FILE`: the orders that a run leaves, for a later run.
 
 - The file has one JSON object on each line, as `--file` reads it. A cancel that may have reached
-  the exchange has its number of `attempts`. The command leaves such orders out until `--resend`,
+  the exchange has its number of `attempts`. Without `--resend`, the command leaves such orders out
   and keeps them in the file.
 - The file is written at the end, however the run ends, and replaces an earlier file as a whole. A
   run that is killed leaves the earlier file as it was.
@@ -40,7 +40,7 @@ def check_not_lost(path: str | None, read: Sequence[str]) -> None:
 
 @contextmanager
 def remaining(path: str | None, left: Callable[[], Left], screen: Screen) -> Generator[None]:
-    """Write what `left` returns at the end to the file. Without a path, do nothing.
+    """At the end, write the orders that `left` returns to the file. Without a path, do nothing.
 
     Raises: Failure when the file cannot be written; nothing is sent then.
     """

@@ -4,7 +4,7 @@
   cause, is reported as one that may have been sent.
 - The exit code depends on the outcomes, or with `--confirm` on what became of the orders, and not
   on how the connection ended.
-- When the output can no longer be written, sending stops as by Ctrl-C.
+- When the output can no longer be written, sending stops as if by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -265,7 +265,7 @@ class Results:
         return Counter({state: counts[state] for state in STATES if counts[state]})
 
     def _refusals(self) -> Iterator[CodeClass]:
-        """Yield the classes of the refusals that need advice: not of those that a look-up settled."""
+        """Yield the classes of the refusals that need advice; after a look-up, some need none."""
         for outcome in self.ledger.outcomes:
             if isinstance(outcome, Rejected):
                 settled = outcome.code_class in (CodeClass.NOT_FOUND, CodeClass.FINISHED)

@@ -212,7 +212,7 @@ class Screen:
         return table
 
     def _listed(self, columns: Sequence[Column], row: Sequence[Text]) -> Table:
-        """Return one row as a list of its cells that are not empty, each below the last."""
+        """Return one row as a list of its cells that are not empty, one below the other."""
         listed = Table.grid(padding=(0, 1, 0, 0))
         for column, cell in zip(columns, row, strict=True):
             if cell.plain:

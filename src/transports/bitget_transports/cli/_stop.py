@@ -38,7 +38,7 @@ class Stop:
 
     @contextmanager
     def waking(self, wake: Callable[[], object]) -> Generator[None]:
-        """Call `wake` at each request; from a signal handler, so anywhere in the main thread."""
+        """Call `wake` at each request. A signal handler may do so anywhere in the main thread."""
         self._wake = wake
         try:
             if self.asked:
@@ -49,7 +49,7 @@ class Stop:
 
     @contextmanager
     def listening(self) -> Generator[None]:
-        """Handle SIGINT and SIGTERM. In another thread than the main one, do nothing."""
+        """Handle SIGINT and SIGTERM. In a thread other than the main thread, do nothing."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return

@@ -9,14 +9,14 @@ from collections.abc import Iterator
 
 _is_command = re.compile(r" *(\w+=\S+ )*bitget-cancel ").match
 _before_text = re.compile(r" +(?:- |\S.*?  +)?").match
-"""The indent of a line, with its dash or with its label, which two blanks end."""
+"""The indent of a line, with its dash, or with its label if two blanks follow the label."""
 
 
 def wrapped(text: str, width: int) -> str:
-    """Wrap a text. What does not fit goes below the text of its line, beside the label or the dash.
+    """Wrap a text. Continuation lines are indented to the text after the label or the dash.
 
-    A line that is indented like the text of the line above continues it. A command is continued as
-    a shell reads it, with a backslash.
+    A line that is indented like the text of the line above continues that line. A wrapped command
+    has a backslash at the end of each line, so that a shell can read it.
     """
     return "\n".join(_wrapped(line, width) for line in _joined(text))
 

@@ -1,8 +1,8 @@
 """The embedded exchange as an ASGI app, to run in process or under any ASGI server.
 
 It runs on asyncio and on trio; anyio is imported when the first client connects. An ASGI app has no
-socket: where the other servers drop a connection without a close frame, this one closes it with
-code 1011.
+socket: where the other servers drop a connection without a close frame, the app closes it with code
+1011.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class ExchangeApp(_Controls):
                 raise ValueError(f"ASGI scope type must be websocket, http or lifespan; got {kind}")
 
     async def _rest(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        """Answer a REST request; without an answer, the connection ends without one."""
+        """Answer a REST request, or return without a response if the exchange gives none."""
         body, more = b"", True
         while more:
             message = await receive()

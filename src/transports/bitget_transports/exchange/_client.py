@@ -5,8 +5,8 @@
 - Memory is bounded. While a client does not read what was sent to it, nothing is read from it;
   after `write_timeout` seconds its connection is cut.
 - Messages are framed by websockets' Sans-I/O layer. Compression is declined, any path is served.
-- A connection whose first request is for `/api/` is HTTP: it asks for REST.
-- An error in here ends this connection, and is raised when the server's context exits.
+- A connection whose first request is for `/api/` is plain HTTP and carries REST requests.
+- An error in this module ends the connection, and is raised when the server's context exits.
 - Connections and their ends are logged; frames are not.
 """
 
@@ -66,14 +66,14 @@ class ServerState:
     reading: bool = True
     started: float = attrs.field(factory=time.monotonic)
     countdown: asyncio.TimerHandle | None = None
-    """Set for the end of the countdown."""
+    """The timer for the end of the countdown."""
 
     def now(self) -> float:
         """Seconds since the server was started: the `now` of its exchange."""
         return time.monotonic() - self.started
 
     def await_countdown(self) -> None:
-        """Let the countdown end in time, also if no client is connected then."""
+        """Set the timer for the end of the countdown, in case no client is connected then."""
         if self.countdown is not None:
             self.countdown.cancel()
         if (ends := self.exchange.countdown_ends) is not None:
@@ -93,7 +93,7 @@ class Client(asyncio.Protocol):
         self._framing = ServerProtocol(max_size=_MAX_SIZE, logger=SILENT)
         self._loop = asyncio.get_running_loop()
         self._first = b""
-        """What has arrived while it is unknown whether the connection asks for REST."""
+        """The data that arrived before it was known whether the connection carries REST."""
         self._rest: RestRequests | None = None
         self._parts: list[bytes] = []
         """The fragments of an incomplete message."""

@@ -61,7 +61,7 @@ class _Controls(ABC):  # pyright: ignore[reportUnusedClass]
         self.call(lambda: self.exchange.refuse_logins(n, code, stay=stay))
 
     def refuse_second_logins(self, code: str | None = "30005") -> None:
-        """Like `ScriptedExchange.refuse_second_logins`: one link per account; None lifts it."""
+        """Like `ScriptedExchange.refuse_second_logins`: one link per API key; None allows more."""
         self.call(lambda: self.exchange.refuse_second_logins(code))
 
     def maintenance(
@@ -86,7 +86,7 @@ class _Controls(ABC):  # pyright: ignore[reportUnusedClass]
     # --- how all links behave ---
 
     def slow_down(self, seconds: float) -> None:
-        """Like `ScriptedExchange.slow_down`: delay all output by `seconds`, in order; 0 ends it."""
+        """Like `ScriptedExchange.slow_down`: delay all output by `seconds`; 0 ends the delay."""
         self.call(lambda: self.exchange.slow_down(seconds))
 
     def hold(self) -> None:

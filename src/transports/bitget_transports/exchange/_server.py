@@ -40,8 +40,8 @@ class ExchangeServer(_Controls):
 
     Use it as in `async with ExchangeServer(exchange) as server: server.url`. `port` 0 takes a free
     port. With `tls`, an `ssl.SSLContext` for a server with its certificate, it serves
-    `wss://localhost`. `write_timeout` is how many seconds a client may leave what was sent to it
-    unread before it is cut. The exchange's wall clock is set to the real time, so that login
+    `wss://localhost`. `write_timeout` is how many seconds a client may leave sent data unread
+    before its connection is cut. The exchange's wall clock is set to the real time, so that login
     timestamps are valid.
     """
 
@@ -107,7 +107,7 @@ class ExchangeServer(_Controls):
             client.say(text)
 
     def drop(self) -> None:
-        """Cut every connection now, without a close frame, as a network failure does."""
+        """Cut every connection now, without a close frame, like a network failure."""
         for client in tuple(self._state.clients):
             client.abort()
 

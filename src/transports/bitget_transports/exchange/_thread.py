@@ -2,7 +2,7 @@
 
 The methods of the handle are those of the server, callable from any thread; each runs in the
 server's thread, between two of its steps. The thread ends when the context exits, and an error in
-it is raised there. A program that ends without leaving the context is not held up by the thread.
+it is raised there. The thread does not keep a program alive that ends without leaving the context.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class Fragments:
         return passed
 
     def rest(self) -> bytes:
-        """Return what is kept, at the end of the stream."""
+        """Return the kept bytes, at the end of the stream."""
         rest, self._read = self._read, b""
         return rest
 

@@ -14,7 +14,7 @@ from ._treatments import Treatment, Way
 
 READ = 2**14
 _HELD = 2**16
-"""Bytes that are buffered per direction; beyond them nothing is read."""
+"""Bytes that may be buffered per direction; when they are reached, nothing more is read."""
 
 _RESERVED = 0x70
 """The reserved bits of a frame's first byte (RFC 6455, 5.2)."""

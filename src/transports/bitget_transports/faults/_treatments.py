@@ -1,4 +1,4 @@
-"""What a `FlakyProxy` does to each connection, and random plans of it."""
+"""What a `FlakyProxy` does to each connection, and random plans of such treatments."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def random_plan(
 ) -> Iterator[Treatment]:
     """Yield `cuts` treatments with a fault each, after `mean` bytes on average.
 
-    One in ten comes after fewer than 300 bytes, so in the handshake or shortly after it.
+    One fault in ten comes after fewer than 300 bytes: in the handshake or shortly after it.
 
     `faults` are the faults to choose from, with their relative weights.
     """

@@ -1,4 +1,4 @@
-"""One connection of a `HostileServer`, with what a behaviour needs to treat its client."""
+"""One connection of a `HostileServer`, with the methods that a behaviour needs."""
 
 from __future__ import annotations
 

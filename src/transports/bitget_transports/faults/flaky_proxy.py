@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback that breaks connections as networks do.
+"""A TCP proxy on loopback that breaks connections like a bad network.
 
     with FlakyProxy(server.url, [Treatment(fault=NetworkFault.RESET, after=1000)]) as proxy:
         ...  # connect any client to proxy.url
@@ -9,7 +9,7 @@ separately in each direction, from the first byte of the handshake.
 
 Corruption is always detectable: it sets reserved bits in a frame header, or puts a NUL into the
 handshake. A flipped bit inside a JSON text could leave valid JSON, which no client could detect;
-TLS prevents that, and this proxy does not do it.
+TLS prevents such corruption, and this proxy never causes it.
 
 The proxy uses one thread and bounded memory, and closes everything when its context exits.
 """

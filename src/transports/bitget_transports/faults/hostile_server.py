@@ -81,7 +81,7 @@ def refuse(status: int, reason: str = "Refused", body: bytes = b"") -> Behaviour
 
 
 def refuse_slowly(status: int, length: int = 1_000_000) -> Behaviour:
-    """Refuse the upgrade with a body that never ends."""
+    """Refuse the upgrade with an announced body of which only the beginning is sent."""
 
     def behave(victim: Victim) -> None:
         victim.read_head()
@@ -218,7 +218,7 @@ def close(
         if linger:
             victim.hold()
         for _ in victim.messages():
-            pass  # until its own close frame
+            pass  # until the client's close frame
 
     return behave
 
