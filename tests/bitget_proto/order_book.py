@@ -55,7 +55,7 @@ LAG = ReconcilerConfig().settle
 """Seconds by which REST may be behind."""
 
 WAITING = ("ready", "alone", "round", "doubted")
-"""What an order may be while it has no `Final`, besides due later or asked alone: see `Line`."""
+"""What an order may be while it has no `Final`, besides due later or looked up alone: see `LookUpLine`."""
 
 OPEN, FILLED, CANCELLED = OrderStatus.OPEN, OrderStatus.FILLED, OrderStatus.CANCELLED
 

@@ -446,7 +446,7 @@ KEYS: Final[Mapping[type[Any], tuple[_Key | None, Mapping[str, _Key | _Left]]]] 
     Session: (
         _of_session,
         {
-            "_budget": key_of, "_cancels": key_of, "_codec": LEFT_OUT, "_config": LEFT_OUT, "_end": key_of,
+            "_budget": key_of, "_cancels": key_of, "_codec": LEFT_OUT, "_config": LEFT_OUT, "_closer": key_of,
             "_ids": key_of, "_in_call": _as_it_is, "_links": key_of, "_now": LEFT_OUT, "_outcomes": key_of,
             "_outputs": _all_past, "_own": key_of, "_rest": _never_there, "_sender": LEFT_OUT,
         },

@@ -120,7 +120,7 @@ def test_only_a_new_unrecorded_core_can_be_recorded() -> None:
     grown.poll(0.0)
     with pytest.raises(ValidationError, match="core was used before"):
         record(grown, print)
-    with pytest.raises(ValidationError, match="recorded already"):
+    with pytest.raises(ValidationError, match="already recorded"):
         record(recorded()[0], print)
 
 

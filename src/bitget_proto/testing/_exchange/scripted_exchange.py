@@ -10,22 +10,18 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from math import inf
-from typing import Any, TypeAlias
+from typing import Any
 
 import attrs
 
 from ..._machine.deadlines import finite_time
 from ..._values.credentials import Credentials
 from ..._values.errors import check_part
-from ..._values.events import Hangup, Transmit, Wait
 from ..._values.orders import CancelOrder
 from ..._values.set_module import set_module
 from .behaviour import _BehaviourCommands, check_delay
 from .exchange_config import ExchangeConfig
 from .exchange_connection import check_refusal
-from .exchange_events import (
-    ConnectionDropped,
-)
 from .faults import Fault, RestFault
 from .handshakes import Handshakes
 from .logins import refusal
@@ -35,11 +31,6 @@ from .rest_api import RestApi
 from .scripted_link import ExchangeLinks, ScriptedLink
 from .seen_frames import SeenFrame
 from .trading import Act, Trading
-
-_NOT_LOGGED_IN = "30004", "User not logged in/User must be logged in"
-
-ScriptedOutput: TypeAlias = Transmit | Hangup | ConnectionDropped | Wait
-"""What `ScriptedLink.poll` returns."""
 
 
 @set_module("bitget_proto.testing")
