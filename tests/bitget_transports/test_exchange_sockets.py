@@ -589,7 +589,8 @@ def test_an_error_in_the_server_is_raised_on_exit() -> None:
 
 
 def test_server_errors_are_grouped_with_the_body_error_as_context() -> None:
-    with pytest.raises(ExceptionGroup) as caught, exchange_in_thread(Broken(credentials=KEY)) as server:  # noqa: PT012
+    exchange = Broken(credentials=KEY)
+    with pytest.raises(ExceptionGroup) as caught, exchange_in_thread(exchange) as server:  # noqa: PT012
         break_it(server)
         break_it(server)
         raise KeyError

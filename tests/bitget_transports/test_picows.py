@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import socket
 from functools import partial
 from typing import Any
 from unittest.mock import Mock
@@ -17,6 +19,7 @@ from picows import WSCloseCode, WSMsgType
 
 from bitget_proto import Closed, Unresolved
 from bitget_transports import ChannelEvent, Limits
+from bitget_transports.asyncio import _picows_link
 from bitget_transports.asyncio._picows_link import PicowsLink
 from bitget_transports.faults.hostile_server import After, HostileServer
 
@@ -151,3 +154,35 @@ def test_a_decode_error_of_the_callers_code_is_not_the_peers() -> None:
     frame = text_frame(last_in_buffer=True, get_payload_as_utf8_text=interrupted)
     link.on_ws_frame(Mock(is_close_frame_sent=False), frame)
     link.failed.assert_called_once_with(error)
+
+
+def test_a_socket_that_uvloop_closed_after_the_answer_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """uvloop gives a cancelled dial's socket to no transport, although the exchange has answered.
+
+    It closes the descriptor. The number may then be another connection's.
+    """
+    taken: list[socket.socket] = []
+
+    async def cancelled(make: Any, _: str, *, socket_factory: Any, **options: Any) -> None:
+        (sock,) = taken[:] = [socket_factory(None)]
+        make()._websocket = Mock(is_close_frame_sent=False)  # as `on_ws_connected` does
+        try:
+            await asyncio.Event().wait()
+        finally:
+            os.close(sock.fileno())
+
+    async def scenario() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            here = socket.create_connection(listener.getsockname())
+        link: Any = PicowsLink(Mock(max_message=1000), 0, Mock())
+        dial = asyncio.create_task(link.connect(here))
+        await asyncio.sleep(0)
+        dial.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await dial
+
+    monkeypatch.setattr(_picows_link, "ws_connect", cancelled)
+    asyncio.run(scenario())
+    assert [sock.fileno() for sock in taken] == [-1]

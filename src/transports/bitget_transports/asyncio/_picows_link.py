@@ -104,6 +104,7 @@ class PicowsLink(AsyncioLink, WSListener):
         if sock.family not in (socket.AF_INET, socket.AF_INET6):
             raise OSError("picows accepts only TCP sockets: use framing='websockets'")
         same = sock.dup()
+        returned = False
         try:
             await ws_connect(
                 self._listening,
@@ -117,11 +118,14 @@ class PicowsLink(AsyncioLink, WSListener):
                 use_aiofastnet=False,
                 logger_name=SILENT,
             )
+            returned = True
         except WSHandshakeError as error:
             return refused_handshake(target, error)
         finally:
             with same:
-                if self._websocket is None:
+                # The exchange may have answered before uvloop gives the socket to the transport: if
+                # the dial is cancelled then, it never does, although the WebSocket is open.
+                if not returned or self._websocket is None:
                     await _close_orphan(sock, same)
         if self._wrong_answer is not None:
             return answered_wrongly(target, self._wrong_answer)
