@@ -36,7 +36,7 @@ from bitget_proto._machine.frame_queue import FrameQueue
 from bitget_proto._machine.heartbeat import Heartbeat
 from bitget_proto._machine.in_flight import InFlight, OpenCancel
 from bitget_proto._machine.outcomes import Outcomes
-from bitget_proto._machine.rate_limit import Pace
+from bitget_proto._machine.rate_limit import SlidingWindow
 from bitget_proto._machine.request_ids import RequestIds
 
 LOGIN = SignedLogin("key", "pass", "1700000000", "c2lnbg==")
@@ -251,6 +251,6 @@ def snapshot(value: Any) -> Any:
 
 
 _INSPECTED: tuple[Any, ...] = (
-    Connection, InFlight, FrameQueue, Budget, Pace, Deadlines, OpenCancel, CancelQueue, Heartbeat, RequestIds, Alarms,
+    Connection, InFlight, FrameQueue, Budget, SlidingWindow, Deadlines, OpenCancel, CancelQueue, Heartbeat, RequestIds, Alarms,
     Outcomes,
 )  # fmt: skip

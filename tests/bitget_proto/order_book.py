@@ -54,7 +54,7 @@ from bitget_proto import (
 LAG = ReconcilerConfig().settle
 """Seconds by which REST may be behind."""
 
-WAITING = ("ready", "alone", "round", "doubted")
+WAITING = ("ready", "one_by_one", "round", "doubted")
 """What an order may be while it has no `Final`, besides due later or looked up alone: see `LookUpLine`."""
 
 OPEN, FILLED, CANCELLED = OrderStatus.OPEN, OrderStatus.FILLED, OrderStatus.CANCELLED
@@ -403,7 +403,7 @@ class World:
         alone = [asked.subject for asked in look_ups._unanswered.values()]
         for tracked in self.rec._orders.all.values():
             line = look_ups.line_of(tracked)
-            waits = (line.ready, line.alone, line.round)
+            waits = (line.ready, line.one_by_one, line.round)
             places = sum(waiting.get(tracked.number) is tracked for waiting in waits)
             assert places + (tracked.deadline < inf) + (tracked in alone) == 1, tracked
 

@@ -47,7 +47,7 @@ from bitget_proto._machine.links import Lane, Link, Links
 from bitget_proto._machine.order_spacing import Spacing
 from bitget_proto._machine.outcomes import Outcomes
 from bitget_proto._machine.own_frames import OwnFrames
-from bitget_proto._machine.rate_limit import Pace
+from bitget_proto._machine.rate_limit import SlidingWindow
 from bitget_proto._machine.request_ids import RequestIds
 from bitget_proto._machine.session_closer import SessionCloser
 from bitget_proto._machine.session_outcomes import SessionOutcomes
@@ -350,7 +350,7 @@ def _of_session(session: Any, now: float) -> Hashable:
         (
             id,
             max(off(cancel.queue_until, now), -_LATE),
-            max(off(cancel.until, now), -_LATE),
+            max(off(cancel.timeout_at, now), -_LATE),
             lately(cancel.taken_at, now, config.no_link_timeout),
             cancel.rank,
             cancel.returned,
@@ -367,13 +367,13 @@ def _of_session(session: Any, now: float) -> Hashable:
 
 
 def _of_deadlines(deadlines: Any, now: float) -> Hashable:
-    items = [item for item in (*deadlines._queue, *deadlines._heap) if item[2].turn == item[1]]
+    items = [item for item in (*deadlines._queue, *deadlines._heap) if item[2].version == item[1]]
     return tuple((at - now, entry.id) for at, _, entry in sorted(items, key=lambda item: item[:2]))
 
 
 def _of_queue(queue: Any, now: float) -> Hashable:
     return tuple(
-        tuple((id, cancel.deadline - now, cancel.until - now) for id, cancel in rank.items())
+        tuple((id, cancel.deadline - now, cancel.timeout_at - now) for id, cancel in rank.items())
         for rank in queue._ranks
     )
 
@@ -389,15 +389,15 @@ _OF_THE_CONNECTION: Final = (
     "id",
     "order",
     "taken_at",
-    "until",
+    "timeout_at",
     "number",
     "rank",
     "deadline",
-    "turn",
+    "version",
     "sent_at",
 )
 _OF_THE_SESSION: Final = (
-    "id", "order", "taken_at", "queue_until", "until", "number", "rank", "resend", "deadline", "returned", "turn",
+    "id", "order", "taken_at", "queue_until", "timeout_at", "number", "rank", "resend", "deadline", "returned", "version",
     "attempts", "sent_at", "by_rest", "trying_since", "trying_by_rest", "rest_at",
 )  # fmt: skip
 _OF_THE_LINKS: Final = (
@@ -507,11 +507,11 @@ KEYS: Final[Mapping[type[Any], tuple[_Key | None, Mapping[str, _Key | _Left]]]] 
             "ping_pending": _as_it_is,
         },
     ),
-    Pace: (
+    SlidingWindow: (
         None,
         {
             "_limit": LEFT_OUT, "_places": lambda places, now: tuple(at - now for at in places if at > now),
-            "_window": LEFT_OUT, "resumes": ahead,
+            "_window": LEFT_OUT, "paused_until": ahead,
         },
     ),
     Budget: (

@@ -12,7 +12,7 @@ from bitget_proto._machine.deadlines import Deadlines
 @attrs.define(eq=False)
 class _Entry:
     deadline: float = inf
-    turn: int = 0
+    version: int = 0
 
 
 def test_cleared_entries_stay_few_when_the_first_are_cleared_last() -> None:

@@ -210,7 +210,7 @@ class CarelessLinks(ExchangeLinks):
                     for _ in range(random.choice([1, 1, 1, 2])):
                         link.say(text, now)
             if link is not by:
-                link._news()
+                link._notify()
 
 
 class World(SessionPair):

@@ -1,4 +1,4 @@
-"""Tests of Pace and Budget against a simple count of every window of a second."""
+"""Tests of SlidingWindow and Budget against a simple count of every window of a second."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bitget_proto import Budget, LocalProtocolError, ValidationError
-from bitget_proto._machine.rate_limit import Pace
+from bitget_proto._machine.rate_limit import SlidingWindow
 
 EIGHTHS = st.sampled_from([0.0, 0.0, 0.125, 0.25, 0.5, 0.875, 1.0, 1.125, 2.5])
 """Clock steps that are exact in binary, so that the count has no rounding errors."""
@@ -59,7 +59,7 @@ def test_a_debit_by_a_clock_that_lags_counts_at_the_latest_time() -> None:
 def test_a_pace_is_open_exactly_when_the_last_second_has_room(
     limit: int, start: int, steps: list[tuple[float, bool]]
 ) -> None:
-    pace, now, left = Pace(limit), float(start), list[tuple[float, int]]()
+    pace, now, left = SlidingWindow(limit), float(start), list[tuple[float, int]]()
     for step, to_the_deadline in steps:
         opens = pace.allowed_at()
         now = opens if to_the_deadline and opens > now else now + step
@@ -77,7 +77,7 @@ def test_a_pace_is_open_exactly_when_the_last_second_has_room(
 def test_opens_returns_the_first_time_that_has_room(
     limit: int, steps: list[tuple[float, int]]
 ) -> None:
-    pace, now, left = Pace(limit), 0.0, list[tuple[float, int]]()
+    pace, now, left = SlidingWindow(limit), 0.0, list[tuple[float, int]]()
     for step, count in steps:
         now += step
         pace.take(now, count)
@@ -102,7 +102,7 @@ def test_opens_returns_the_first_time_that_has_room(
 def test_the_pace_is_open_at_exactly_the_time_that_opens_returned(
     limit: int, start: float, steps: list[float | None]
 ) -> None:
-    pace, now, left = Pace(limit), start, list[float]()
+    pace, now, left = SlidingWindow(limit), start, list[float]()
     for step in steps:
         opens = pace.allowed_at()
         if step is None and opens > now:
@@ -117,7 +117,7 @@ def test_the_pace_is_open_at_exactly_the_time_that_opens_returned(
 
 
 def test_the_pace_lets_less_through_than_a_token_bucket() -> None:
-    pace = Pace(10)
+    pace = SlidingWindow(10)
     left = 0
     for n in range(16):
         while pace.allowed_at() <= n / 16:
@@ -129,20 +129,20 @@ def test_the_pace_lets_less_through_than_a_token_bucket() -> None:
 
 
 def test_without_a_limit_the_pace_is_always_open() -> None:
-    pace = Pace(None)
+    pace = SlidingWindow(None)
     pace.take(0.0, 10**6)
     assert pace.allowed_at() == -inf
 
 
 def test_with_a_limit_of_zero_the_pace_never_opens() -> None:
-    pace = Pace(0)
+    pace = SlidingWindow(0)
     assert pace.allowed_at() == inf
     pace.take(0.0)
     assert pace.allowed_at() == inf
 
 
 def test_taking_too_many_closes_the_pace_until_the_window_has_passed() -> None:
-    pace = Pace(2)
+    pace = SlidingWindow(2)
     pace.take(0.0, 30)
     pace.take(0.5, 1)
     assert pace.allowed_at() == 1.0
@@ -151,7 +151,7 @@ def test_taking_too_many_closes_the_pace_until_the_window_has_passed() -> None:
 
 
 def test_a_lagging_clock_frees_no_place_early() -> None:
-    pace = Pace(2)
+    pace = SlidingWindow(2)
     pace.take(5.0)
     pace.take(4.0)
     assert pace.allowed_at() == 6.0
@@ -159,7 +159,7 @@ def test_a_lagging_clock_frees_no_place_early() -> None:
 
 
 def test_a_place_is_free_again_when_the_window_has_passed() -> None:
-    pace = Pace(2, 1.25)
+    pace = SlidingWindow(2, 1.25)
     pace.take(0.0)
     assert pace.allowed_at() == -inf
     pace.take(0.5)
@@ -169,7 +169,7 @@ def test_a_place_is_free_again_when_the_window_has_passed() -> None:
 
 
 def test_of_many_taken_at_once_only_the_limit_is_remembered() -> None:
-    pace = Pace(3)
+    pace = SlidingWindow(3)
     pace.take(0.0)
     pace.take(0.25, 2)
     assert pace.allowed_at() == 1.0
@@ -180,25 +180,25 @@ def test_of_many_taken_at_once_only_the_limit_is_remembered() -> None:
 
 
 def test_taking_zero_takes_nothing() -> None:
-    pace = Pace(1)
+    pace = SlidingWindow(1)
     pace.take(0.0, 0)
     assert pace.allowed_at() == -inf
 
 
 def test_calling_opens_takes_nothing() -> None:
-    pace = Pace(1)
+    pace = SlidingWindow(1)
     assert [pace.allowed_at() for _ in range(5)] == [-inf] * 5
 
 
 @pytest.mark.parametrize("limit", [None, 0, 5])
 def test_a_pause_closes_the_pace_for_a_second(limit: int | None) -> None:
-    pace = Pace(limit)
+    pace = SlidingWindow(limit)
     pace.pause(3.0)
     assert pace.allowed_at() == (inf if limit == 0 else 4.0)
 
 
 def test_a_pause_may_be_extended_but_not_shortened() -> None:
-    pace = Pace(5)
+    pace = SlidingWindow(5)
     pace.pause(3.0)
     pace.pause(2.0)
     assert pace.allowed_at() == 4.0
@@ -207,11 +207,11 @@ def test_a_pause_may_be_extended_but_not_shortened() -> None:
 
 
 def test_opens_returns_the_later_of_the_pause_and_the_window() -> None:
-    pace = Pace(1)
+    pace = SlidingWindow(1)
     pace.take(0.0)
     pace.pause(0.5)
     assert pace.allowed_at() == 1.5
-    pace = Pace(1)
+    pace = SlidingWindow(1)
     pace.pause(0.0)
     pace.take(0.5)
     assert pace.allowed_at() == 1.5

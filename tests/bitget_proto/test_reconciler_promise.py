@@ -271,7 +271,7 @@ def test_its_memory_is_bounded() -> None:
     assert len(orders._ends) == len(orders._end_ids) == 4096
     assert len(look_ups._late) <= 256
     [line] = look_ups._lines.values()
-    for waiting in (line.ready, line.alone, line.round, line.doubted):
+    for waiting in (line.ready, line.one_by_one, line.round, line.doubted):
         assert not waiting
     assert len(line.due) <= 64
 

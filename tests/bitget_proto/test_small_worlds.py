@@ -63,7 +63,7 @@ from bitget_proto._machine.in_flight import InFlight
 from bitget_proto._machine.links import Links
 from bitget_proto._machine.order_spacing import Spacing
 from bitget_proto._machine.outcomes import Outcomes
-from bitget_proto._machine.rate_limit import Pace
+from bitget_proto._machine.rate_limit import SlidingWindow
 from bitget_proto._machine.request_ids import RequestIds
 from bitget_proto._machine.session_queue import SessionQueue
 from bitget_proto._values.codes import FINAL_AFTER_RESEND, REFUSALS
@@ -586,7 +586,7 @@ FAULTS = [
         '"too many requests" does not pause the paces',
         "a budget",
         "no frame is sent faster than the pace allows",
-        Pace, "pause", nothing,
+        SlidingWindow, "pause", nothing,
     ),
     Fault(
         "a caller's frame gets one place in eleven",

@@ -20,7 +20,7 @@ from bitget_proto._machine.deadlines import MAX, Alarms, Deadlines, after, finit
 class Entry:
     name: int = 0
     deadline: float = inf
-    turn: int = 0
+    version: int = 0
 
 
 def in_order(deadlines: Deadlines[Entry]) -> list[Entry]:

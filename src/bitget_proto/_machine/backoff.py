@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 from .._values.errors import ValidationError, safe_repr
 from .._values.events import CallerError
-from .rate_limit import Pace
+from .rate_limit import SlidingWindow
 from .session_config import SessionConfig
 
 FIVE_MINUTES = 300.0
@@ -35,7 +35,7 @@ class Redial:
     __slots__ = ("_at", "_backoff", "_config", "_failures", "_jitter", "_not_before", "_pace")
 
     def __init__(
-        self, config: SessionConfig, jitter: Callable[[], float], pace: Pace | None = None
+        self, config: SessionConfig, jitter: Callable[[], float], pace: SlidingWindow | None = None
     ) -> None:
         self._config = config
         self._jitter: Draw = lambda: _draw(jitter)
@@ -98,9 +98,9 @@ class Redial:
             self.back_off(now)
 
 
-def dial_pace(config: SessionConfig) -> Pace:
+def dial_pace(config: SessionConfig) -> SlidingWindow:
     """Return the limit on dials, which all lanes of a session share."""
-    return Pace(config.dials_per_5_minutes, FIVE_MINUTES)
+    return SlidingWindow(config.dials_per_5_minutes, FIVE_MINUTES)
 
 
 def _draw(jitter: Callable[[], object]) -> float | CallerError:

@@ -31,7 +31,7 @@ class Cancel:
     queue_until: float
     """The time by which it must be sent; infinity for no limit."""
 
-    until: float
+    timeout_at: float
     """The time by which it must have its outcome; infinity for no limit."""
 
     number: int
@@ -47,7 +47,7 @@ class Cancel:
     returned: bool = False
     """Whether it came back, from a link that ended or from REST."""
 
-    turn: int = 0
+    version: int = 0
     """Set by `Deadlines`."""
 
     attempts: int = 0

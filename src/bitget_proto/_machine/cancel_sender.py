@@ -66,7 +66,8 @@ class CancelSender:
             cancel.trying_since = now
         make = connection._in_flight.make
         frame = connection._hand_out(
-            [make(one.id, one.order, one.taken_at, one.until, one.rank) for one in cancels], now
+            [make(one.id, one.order, one.taken_at, one.timeout_at, one.rank) for one in cancels],
+            now,
         )
         for cancel in cancels:
             self._cancels.mark_sent(cancel, now)

@@ -568,7 +568,7 @@ class Connection:
 
     def _next_timer(self) -> tuple[float, Timer | None]:
         """Return the time of the next timer, and the timer."""
-        until, heartbeat, alarms = self._in_flight.due(), self._heartbeat, self._alarms
+        until, heartbeat, alarms = self._in_flight.next_deadline(), self._heartbeat, self._alarms
         silent = inf if heartbeat.probe_deadline is None else heartbeat.probe_deadline
         for oldest in self._in_flight.sent.values():
             silent = heartbeat.silence_due_at(oldest.sent_at)
@@ -583,7 +583,7 @@ class Connection:
     def _fire(self, timer: Timer) -> None:
         config = self._config
         if timer is _REQUEST:
-            self._outcomes.time_out(self._in_flight.first_due(), self._now)
+            self._outcomes.time_out(self._in_flight.first_to_expire(), self._now)
             self._end_if_done()
         elif timer is _LOGIN:
             detail = f"no answer to the login within {config.login_timeout} s"

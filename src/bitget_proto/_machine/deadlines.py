@@ -87,7 +87,7 @@ class Expiring(Protocol):
     deadline: float
     """Infinity if there is none."""
 
-    turn: int
+    version: int
     """The number of the item with its current deadline; 0 if there is none. Set by `Deadlines`."""
 
 
@@ -116,14 +116,14 @@ class Deadlines(Generic[_E]):
 
     def set(self, entry: _E, deadline: float) -> None:
         """Replace the deadline of the entry; infinity removes it."""
-        before, kept = entry.deadline, entry.turn != 0
+        before, kept = entry.deadline, entry.version != 0
         if kept and before == deadline:
             return
-        entry.deadline, entry.turn = deadline, 0
+        entry.deadline, entry.version = deadline, 0
         if deadline != inf:
             self._count += 1
             self._current += 1
-            entry.turn = self._count
+            entry.version = self._count
             item = (deadline, self._count, entry)
             if not self._queue or self._queue[-1][0] <= deadline:
                 self._queue.append(item)
@@ -170,4 +170,4 @@ class Deadlines(Generic[_E]):
 
 
 def _is_current(item: tuple[float, int, Expiring]) -> bool:
-    return item[2].turn == item[1]
+    return item[2].version == item[1]

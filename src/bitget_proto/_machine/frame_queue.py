@@ -20,7 +20,7 @@ from .cancel_queue import CancelQueue, Waiting
 from .connection_config import Config
 from .heartbeat import Heartbeat
 from .in_flight import InFlight, OpenCancel
-from .rate_limit import WINDOW, Budget, Pace
+from .rate_limit import WINDOW, Budget, SlidingWindow
 from .request_ids import RequestIds
 
 _C = TypeVar("_C", bound=Waiting)
@@ -57,7 +57,7 @@ class FrameQueue:
         self._codec = codec
         self._heartbeat = heartbeat
         self._in_flight = in_flight
-        self._pace = Pace(config.messages_per_second, WINDOW + (config.pace_margin or 0.0))
+        self._pace = SlidingWindow(config.messages_per_second, WINDOW + (config.pace_margin or 0.0))
         self._cancels_in_a_row = 0
         self._max_batch = (config.max_batch or sys.maxsize) if codec.batches else 1
         if budget is None and codec.batches:

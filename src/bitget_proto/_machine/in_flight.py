@@ -46,7 +46,7 @@ class OpenCancel:
     id: str
     order: CancelOrder
     taken_at: float
-    until: float
+    timeout_at: float
     """When its own timeout ends; infinity if it has none."""
 
     number: int
@@ -56,13 +56,13 @@ class OpenCancel:
     deadline: float = inf
     """When it must be sent; once it is sent, when it must be answered."""
 
-    turn: int = 0
+    version: int = 0
     """Set by `Deadlines`."""
 
     sent_at: float = inf
     """When `poll` returned its frame; infinity if it was not sent, or provably not written."""
 
-    def answered(self, reply: TradeReply | ErrorReply, now: float) -> Outcome:
+    def outcome_from(self, reply: TradeReply | ErrorReply, now: float) -> Outcome:
         """Return the outcome that follows from the reply to this cancel."""
         code, code_class = reply.code, reply.code_class
         if isinstance(reply, TradeReply) and code_class is _ACCEPTED:
@@ -86,7 +86,7 @@ class OpenCancel:
             )
         return self.unresolved(WhyUnresolved.UNSURE, now, code, reply.message)
 
-    def answer_in(self, reply: TradeReply | ErrorReply) -> TradeReply | ErrorReply | None:
+    def own_answer(self, reply: TradeReply | ErrorReply) -> TradeReply | ErrorReply | None:
         """Return what the answer to a batch says about this cancel; None if nothing is certain.
 
         The success of a batch says nothing about its orders: each order has an item of its own,
@@ -99,10 +99,12 @@ class OpenCancel:
             for item in reply.orders
             if (item.order_id if by_order_id else item.client_oid) == id
         ]
-        done = isinstance(reply, TradeReply) and reply.code_class is _ACCEPTED
+        batch_accepted = isinstance(reply, TradeReply) and reply.code_class is _ACCEPTED
         if not items:
-            acted = any(CLASSES[reply.dialect][item.code] is _ACCEPTED for item in reply.orders)
-            return None if done or acted else reply
+            item_accepted = any(
+                CLASSES[reply.dialect][item.code] is _ACCEPTED for item in reply.orders
+            )
+            return None if batch_accepted or item_accepted else reply
         if len(items) > 1:
             return None
         (item,) = items
@@ -115,7 +117,7 @@ class OpenCancel:
             dialect=reply.dialect,
             orders=(item,),
         )
-        return answer if done or answer.code_class is not _ACCEPTED else None
+        return answer if batch_accepted or answer.code_class is not _ACCEPTED else None
 
     def unresolved(
         self,
@@ -258,7 +260,7 @@ class InFlight:
                 self.late.popitem(last=False)
         if self.sent.pop(cancel.id, None) is None:
             self.queue.discard(cancel)
-        if cancel.until != inf:
+        if cancel.timeout_at != inf:
             self._deadlines.set(cancel, inf)
 
     def clear(self) -> None:
@@ -271,7 +273,7 @@ class InFlight:
 
     # --- replies ---
 
-    def unmatched(
+    def event_for_unmatched(
         self, id: str, reply: TradeReply | ErrorReply, message: str | bytes
     ) -> LateReply | Unrecognised:
         """Return the event for a reply to a request that is not in `sent`."""
@@ -291,7 +293,7 @@ class InFlight:
 
     # --- deadlines ---
 
-    def due(self) -> float:
+    def next_deadline(self) -> float:
         """Return the first deadline; infinity if there is none."""
         until = self._deadlines.until
         for oldest in self.sent.values():
@@ -301,7 +303,7 @@ class InFlight:
             until = min(until, *[cancel.deadline for cancel in self.queue.heads()])
         return until
 
-    def first_due(self) -> OpenCancel:
+    def first_to_expire(self) -> OpenCancel:
         """Return the cancel with the first deadline; if several have it, the one taken first."""
         firsts = [*self.queue.heads(), *islice(self.sent.values(), 1)]
         first = self._deadlines.first()
@@ -313,10 +315,10 @@ class InFlight:
         Without a timeout of their own, cancels expire in the order of `queue` or `sent`, so the
         first entry has the first deadline. Only cancels with a timeout need `_deadlines`.
         """
-        if cancel.until == inf:
+        if cancel.timeout_at == inf:
             cancel.deadline = deadline
         else:
-            self._deadlines.set(cancel, min(deadline, cancel.until))
+            self._deadlines.set(cancel, min(deadline, cancel.timeout_at))
 
 
 def _in_order(cancel: OpenCancel) -> int:

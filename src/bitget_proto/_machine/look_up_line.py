@@ -9,7 +9,7 @@ it proves that it is not open. A pass through the history that begins `settle` s
 proves that it has not ended either, even if REST is behind.
 
 Rules for changes
-- An order without a `Final` is in exactly one of `due`, `ready`, `alone` and `round`, or its own
+- An order without a `Final` is in exactly one of `due`, `ready`, `one_by_one` and `round`, or its own
   look-up is unanswered. It may be in `doubted` as well.
 - `Reconciler` first takes the evidence of every reply. This module then only decides what is asked
   next.
@@ -108,11 +108,11 @@ class LookUpLine:
 
     __slots__ = (
         "_config",
-        "alone",
         "doubted",
         "due",
         "history",
         "inst_type",
+        "one_by_one",
         "open_orders",
         "ready",
         "round",
@@ -126,7 +126,7 @@ class LookUpLine:
         """Orders whose look-up is scheduled, by its time."""
         self.ready: dict[int, Tracked] = {}
         """Orders that are due: the time of their look-up has come."""
-        self.alone: dict[int, Tracked] = {}
+        self.one_by_one: dict[int, Tracked] = {}
         """Orders that are due, and to be looked up one by one because pages did not show them."""
         self.round: dict[int, Tracked] = {}
         """Orders for which the round reads pages, and that the pages have not shown yet."""
@@ -167,8 +167,8 @@ class LookUpLine:
 
     def singles(self) -> dict[int, Tracked]:
         """Return the orders to look up one by one now."""
-        if self.alone:
-            return self.alone
+        if self.one_by_one:
+            return self.one_by_one
         # Failing pages must not delay an order.
         failing = self.open_orders.tries or self.history.tries
         reading = self.open_orders.running or self.history.running
@@ -191,7 +191,7 @@ class LookUpLine:
     def mark_asked(self, subject: Tracked | PageScan, now: float) -> None:
         """Mark a look-up as asked."""
         if isinstance(subject, Tracked):
-            self.alone.pop(subject.number, None)
+            self.one_by_one.pop(subject.number, None)
             self.ready.pop(subject.number, None)
             subject.was_asked = True
         else:
@@ -208,7 +208,7 @@ class LookUpLine:
 
     def discard(self, tracked: Tracked) -> None:
         """Forget an order that has its `Final`."""
-        for orders in (self.ready, self.alone, self.round, self.doubted):
+        for orders in (self.ready, self.one_by_one, self.round, self.doubted):
             orders.pop(tracked.number, None)
         self.due.set(tracked, inf)
 
@@ -266,7 +266,7 @@ class LookUpLine:
         if one.tries >= _PAGE_TRIES:
             one.not_before = now + _LAST_RETRY
             if one.for_round:
-                self._to_alone(self.round.values())
+                self._look_up_one_by_one(self.round.values())
             self._stop(one, now)
 
     def _needs(self, one: PageScan) -> bool:
@@ -292,11 +292,11 @@ class LookUpLine:
             else:
                 tracked.tries += 1
                 if tracked.tries > 1:
-                    self.alone[tracked.number] = tracked
+                    self.one_by_one[tracked.number] = tracked
                 else:
                     self.schedule(tracked, now + _FIRST_RETRY)
 
-    def _to_alone(self, orders: Iterable[Tracked]) -> None:
+    def _look_up_one_by_one(self, orders: Iterable[Tracked]) -> None:
         for tracked in list(orders):
             self.round.pop(tracked.number)
-            self.alone[tracked.number] = tracked
+            self.one_by_one[tracked.number] = tracked

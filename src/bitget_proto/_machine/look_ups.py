@@ -14,7 +14,7 @@ from math import inf
 from .._values.order_updates import OneOrder, OpenOrders, OrderHistory
 from .._values.orders import InstType
 from .look_up_line import LookUpLine, PageScan, PendingLookUp, retry_after
-from .rate_limit import MARGIN, WINDOW, Pace
+from .rate_limit import MARGIN, WINDOW, SlidingWindow
 from .reconciler_config import ReconcilerConfig
 from .tracked_orders import Tracked
 
@@ -178,5 +178,5 @@ class LookUps:
         return line
 
 
-def _pace(limit: int | None) -> Pace:
-    return Pace(limit, WINDOW + MARGIN)
+def _pace(limit: int | None) -> SlidingWindow:
+    return SlidingWindow(limit, WINDOW + MARGIN)

@@ -87,11 +87,11 @@ class Outcomes:
             self._outputs.append(unrecognised(message, why))
         elif cancel is not None:
             self.answered = True
-            self.settle(cancel, cancel.answered(reply, now))
+            self.settle(cancel, cancel.outcome_from(reply, now))
             if reply.remaining is not None:
                 self._frames.observe(reply.remaining, now)
         else:
-            event = in_flight.unmatched(id, reply, message)
+            event = in_flight.event_for_unmatched(id, reply, message)
             self._outputs.append(event)
             if isinstance(event, LateReply):
                 self.answered = True
@@ -114,18 +114,18 @@ class Outcomes:
         # A success code would suggest that a cancel without an answer of its own succeeded.
         said = () if reply.code_class is _ACCEPTED else (reply.code, reply.message)
         for cancel in batch:
-            answer = cancel.answer_in(reply)
+            answer = cancel.own_answer(reply)
             if in_flight.sent.get(cancel.id) is cancel:
                 reported = True
                 self.settle(
                     cancel,
                     cancel.unresolved(WhyUnresolved.UNSURE, now, *said)
                     if answer is None
-                    else cancel.answered(answer, now),
+                    else cancel.outcome_from(answer, now),
                 )
             elif answer is not None and in_flight.late.get(cancel.id) is cancel.order:
                 reported = True
-                self._outputs.append(in_flight.unmatched(cancel.id, answer, message))
+                self._outputs.append(in_flight.event_for_unmatched(cancel.id, answer, message))
                 del in_flight.late[cancel.id]
         del in_flight.batches[id]
         if not reported:

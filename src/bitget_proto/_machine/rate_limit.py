@@ -35,17 +35,17 @@ PAUSE = 1.0
 say how long to pause. Our choice is one second, the window in which it counts."""
 
 
-class Pace:
+class SlidingWindow:
     """At most `limit` in any window of `window` seconds; None for no limit."""
 
-    __slots__ = ("_limit", "_places", "_window", "resumes")
+    __slots__ = ("_limit", "_places", "_window", "paused_until")
 
     def __init__(self, limit: int | None, window: float = WINDOW) -> None:
         self._limit = limit
         self._window = window
         self._places: deque[float] = deque(maxlen=limit)
         """When each of the last `limit` places is free again, the earliest first."""
-        self.resumes = -inf
+        self.paused_until = -inf
         """When the pause ends."""
 
     def allowed_at(self) -> float:
@@ -55,12 +55,12 @@ class Pace:
         """
         limit, places = self._limit, self._places
         if limit is None or len(places) < limit:
-            return self.resumes
-        return max(places[0], self.resumes) if places else inf
+            return self.paused_until
+        return max(places[0], self.paused_until) if places else inf
 
     def room(self, now: float) -> int:
         """Return how many may be sent now."""
-        if self.resumes > now:
+        if self.paused_until > now:
             return 0
         if self._limit is None:
             return sys.maxsize
@@ -82,7 +82,7 @@ class Pace:
 
     def pause(self, now: float) -> None:
         """Allow nothing for one second."""
-        self.resumes = max(self.resumes, now + PAUSE)
+        self.paused_until = max(self.paused_until, now + PAUSE)
 
 
 @set_module("bitget_proto")
@@ -142,8 +142,10 @@ class Budget:
         self.pace_margin: Final = pace_margin
         self.batches_per_second: Final = batches_per_second
         window = WINDOW + (pace_margin or 0.0)
-        self._pace = Pace(per_second, window)
-        self._batches = None if batches_per_second is None else Pace(batches_per_second, window)
+        self._pace = SlidingWindow(per_second, window)
+        self._batches = (
+            None if batches_per_second is None else SlidingWindow(batches_per_second, window)
+        )
         """The limit of batches; None if each of their orders counts as a cancel."""
         self._observed: tuple[float, int] = (-inf, 0)
         """Until when the exchange's own count applies, and how many it leaves."""
@@ -163,7 +165,7 @@ class Budget:
         may also leave as a batch.
         """
         granted = self._grants and self._grants[-1][0] > now
-        allowed_at = self._pace.resumes if granted else self._pace.allowed_at()
+        allowed_at = self._pace.paused_until if granted else self._pace.allowed_at()
         if waiting > 1 and self._batches is not None:
             allowed_at = min(allowed_at, self._batches.allowed_at())
         until, left = self._observed
@@ -185,7 +187,7 @@ class Budget:
             room = sys.maxsize if self._batches.allowed_at() <= now else 1
         else:
             room = self._pace.room(now)
-            if self._pace.resumes <= now:
+            if self._pace.paused_until <= now:
                 room += sum(n for until, n in self._grants if until > now)
         until, left = self._observed
         return room if until <= now else min(room, left)

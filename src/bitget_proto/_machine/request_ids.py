@@ -57,7 +57,7 @@ class RequestIds:
             raise ValidationError(
                 f"the id {id!r} {why}: pass another one, or none to have one made"
             )
-        self._skip(id)
+        self._reserve(id)
         return id
 
     def remember(self, ids: Iterable[str], taken: Taken) -> None:
@@ -73,13 +73,13 @@ class RequestIds:
                     "cancel's: use another id"
                 )
         for id in ids:
-            self._skip(id)
+            self._reserve(id)
             self._own.pop(id, None)
             self._own[id] = None
             if len(self._own) > _OWN_IDS:
                 del self._own[next(iter(self._own))]
 
-    def _skip(self, id: str) -> None:
+    def _reserve(self, id: str) -> None:
         """Never generate this id: the caller has used it."""
         digits = id[len(self._prefix) :]
         if (

@@ -57,8 +57,8 @@ class RestAttempts:
         "_resumes",
         "_stalled_after",
         "closes_at",
-        "out",
         "refused",
+        "unanswered",
     )
 
     def __init__(self, config: SessionConfig, dialect: Dialect) -> None:
@@ -72,7 +72,7 @@ class RestAttempts:
         """The attempts that had no answer in time, by number, the oldest first."""
         self._resumes = -inf
         """When the pause after a request that was not taken ends."""
-        self.out: dict[int, OpenCancel] = {}
+        self.unanswered: dict[int, OpenCancel] = {}
         """The attempts whose request has no answer yet, by the number of the request."""
         self.refused = False
         """Whether a login or a REST signature was refused since a login was last accepted."""
@@ -123,13 +123,13 @@ class RestAttempts:
             cancel.id,
             cancel.order,
             cancel.taken_at,
-            cancel.until,
+            cancel.timeout_at,
             self._count,
             cancel.rank,
             sent_at=now,
         )
-        self.out[self._count] = attempt
-        self._deadlines.set(attempt, min(after(now, self._answer_timeout), cancel.until))
+        self.unanswered[self._count] = attempt
+        self._deadlines.set(attempt, min(after(now, self._answer_timeout), cancel.timeout_at))
         return RestCancel(
             number=self._count, id=cancel.id, request=self._codec.cancel(cancel.order)
         )
@@ -186,7 +186,7 @@ class RestAttempts:
             return self._not_taken(attempt, now)
         if reply.code_class is CodeClass.LOGIN:
             self.refused = True
-        return attempt.answered(reply, now)
+        return attempt.outcome_from(reply, now)
 
     def failed(self, number: int, reason: str, now: float, *, unsent: bool) -> Outcome | None:
         """Return the outcome of an attempt that got no answer; None if it has already ended."""
@@ -206,7 +206,7 @@ class RestAttempts:
         return attempt.unresolved(WhyUnresolved.CLOSED, now)
 
     def _end(self, number: int) -> OpenCancel | None:
-        attempt = self.out.pop(number, None)
+        attempt = self.unanswered.pop(number, None)
         if attempt is not None:
             self._deadlines.set(attempt, inf)
         return attempt
@@ -215,7 +215,7 @@ class RestAttempts:
 
     def due(self) -> tuple[float, Timer | None]:
         """Return when the next deadline expires, and its timer."""
-        if not self.out:
+        if not self.unanswered:
             return inf, None
         if self.closes_at < self._deadlines.until:
             return self.closes_at, Timer.DRAIN
@@ -229,7 +229,7 @@ class RestAttempts:
         """
         attempt, why = self._deadlines.first(), WhyUnresolved.TIMEOUT
         if attempt is None or attempt.deadline > now:
-            attempt, why = next(iter(self.out.values()), None), WhyUnresolved.CLOSED
+            attempt, why = next(iter(self.unanswered.values()), None), WhyUnresolved.CLOSED
             if attempt is None or self.closes_at > now:
                 return None
         self._end(attempt.number)
@@ -240,6 +240,6 @@ class RestAttempts:
 
     def clear(self) -> None:
         """Forget everything."""
-        self.out.clear()
+        self.unanswered.clear()
         self._late.clear()
         self._deadlines.clear()

@@ -161,7 +161,7 @@ class SessionCloser:
             ended is not None
             and self._links.state is not SessionState.ENDED
             and not self._links.all
-            and not (self._rest is not None and self._rest.out)
+            and not (self._rest is not None and self._rest.unanswered)
         ):
             self._outputs.append(ended)
             if self._rest is not None:

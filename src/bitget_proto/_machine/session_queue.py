@@ -140,14 +140,14 @@ class SessionQueue:
             cancel.rest_at = now + self._rest_after
         # New cancels without a timeout of their own expire in the order of their rank's queue, so
         # the first of each rank has the first deadline. Only the others need `_deadlines`.
-        if cancel.until == inf and not cancel.returned:
+        if cancel.timeout_at == inf and not cancel.returned:
             cancel.deadline = cancel.queue_until
         else:
-            self._deadlines.set(cancel, min(cancel.queue_until, cancel.until))
+            self._deadlines.set(cancel, min(cancel.queue_until, cancel.timeout_at))
 
     def _stop_waiting(self, cancel: Cancel) -> None:
         self.waiting.discard(cancel)
-        if cancel.until != inf or cancel.returned:
+        if cancel.timeout_at != inf or cancel.returned:
             self._deadlines.set(cancel, inf)
 
     def spaced_until(self, cancel: Cancel) -> float:

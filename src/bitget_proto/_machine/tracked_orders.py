@@ -59,7 +59,7 @@ class Tracked:
     deadline: float = inf
     """When it is to be looked up; infinity if no look-up is scheduled."""
 
-    turn: int = 0
+    version: int = 0
     was_asked: bool = False
     """Whether it was looked up, alone or by pages."""
 

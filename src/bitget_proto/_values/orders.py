@@ -64,7 +64,7 @@ class InstType(Enum):
         __hash__ = object.__hash__
 
 
-def _line(inst_type: InstType | None) -> InstType:
+def _product_line(inst_type: InstType | None) -> InstType:
     """Return the product line of an order on a classic account."""
     return InstType.SPOT if inst_type is None else inst_type
 
@@ -97,7 +97,7 @@ class CancelOrder:
     inst_id: str | None = None
     order_id: str | None = None
     client_oid: str | None = None
-    inst_type: InstType | None = attrs.field(default=None, eq=_line)
+    inst_type: InstType | None = attrs.field(default=None, eq=_product_line)
 
     def __init__(
         self,
@@ -138,7 +138,7 @@ class CancelOrder:
         """
         if self.order_id is not None:
             return self.order_id
-        return _line(self.inst_type), self.inst_id, self.client_oid
+        return _product_line(self.inst_type), self.inst_id, self.client_oid
 
     def __attrs_post_init__(self) -> None:
         # attrs generates an `__init__` for subclasses that calls this, not the `__init__` above.

@@ -29,7 +29,7 @@ from anyio import from_thread, lowlevel
 from bitget_proto import CancelOrder, Config, Connection, Credentials, Session
 
 from ._driver.account import Account
-from ._driver.async_driver import AsyncDriver, news
+from ._driver.async_driver import AsyncDriver, wait_for_event
 from ._driver.channel import Channel
 from ._driver.driver import Driver
 from ._driver.errors import ConnectFailed
@@ -83,7 +83,7 @@ class _LoopAdapter(_Adapter):
         with suppress(ConnectFailed):  # the core knows it already
             async with driver.running():
                 while driver.router.closed is None:
-                    await news(driver)
+                    await wait_for_event(driver)
 
     async def cancel_order(self, order: CancelOrder) -> None:
         """Cancel an order and wait for its outcome, until the wait is cancelled."""

@@ -200,7 +200,7 @@ def test_a_placed_order_is_pushed_to_subscribers_after_its_answer() -> None:
     asked(other, subscribe)
     news: list[int] = []
     for link in (one, other):
-        link.on_news = lambda number=link.number: news.append(number)
+        link.on_output = lambda number=link.number: news.append(number)
     answer, push = asked(one, placing())
     assert answer["event"] == "trade"
     (order,) = push["data"]

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from math import inf
 
 from ..._machine.deadlines import after, finite_time
-from ..._machine.rate_limit import Pace
+from ..._machine.rate_limit import SlidingWindow
 from ..._values.dialects import Dialect
 from ..._values.errors import LocalProtocolError, ValidationError, check_part, safe_repr
 from ..._values.events import Hangup, Transmit, Wait
@@ -75,7 +75,7 @@ class ExchangeConnection:
         self._config = ExchangeConfig() if config is None else config
         self._state = State.NEW
         self._now: float = -inf
-        self._pace = Pace(self._config.messages_per_second)
+        self._pace = SlidingWindow(self._config.messages_per_second)
         self._login_due = False
         self._in_flight: dict[str, CancelRequest | BatchRequest] = {}
         self._outputs: deque[ExchangeOutput] = deque()

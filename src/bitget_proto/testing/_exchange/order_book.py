@@ -18,7 +18,7 @@ from typing import Literal, TypeAlias
 
 import attrs
 
-from ..._machine.rate_limit import Pace
+from ..._machine.rate_limit import SlidingWindow
 from ..._values.dialects import Dialect
 from ..._values.orders import CancelOrder, InstType
 
@@ -105,8 +105,8 @@ class Book:
         self._ended: deque[BookOrder] = deque(maxlen=_REMEMBERED)
         self._placed = 0
         self._last_cancel: OrderedDict[object, float] = OrderedDict()
-        self._allowance = Pace(cancels_per_second)
-        self._batches = None if batches_per_second is None else Pace(batches_per_second)
+        self._allowance = SlidingWindow(cancels_per_second)
+        self._batches = None if batches_per_second is None else SlidingWindow(batches_per_second)
 
     @property
     def live(self) -> tuple[CancelOrder, ...]:

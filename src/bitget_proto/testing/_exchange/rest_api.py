@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, unquote
 
 import attrs
 
-from ..._machine.rate_limit import Pace
+from ..._machine.rate_limit import SlidingWindow
 from ..._values.credentials import Credentials
 from ..._values.dialects import Dialect
 from ..._values.errors import ValidationError
@@ -99,7 +99,7 @@ class RestApi:
         self.cancel = cancel
         self._book = book
         self.faults = FaultQueue(frozenset(RestFault))
-        self._paces: dict[str, Pace] = {}
+        self._paces: dict[str, SlidingWindow] = {}
 
     def answer(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes, now: float
@@ -144,7 +144,7 @@ class RestApi:
             if path.startswith("/api/v2/") is unified:
                 raise _wrong_kind(unified=unified)
         limit, handler = found
-        pace = self._paces.setdefault(path, Pace(limit))
+        pace = self._paces.setdefault(path, SlidingWindow(limit))
         if pace.allowed_at() > now:
             raise Refused("429", "Too Many Requests", 429)
         pace.take(now)

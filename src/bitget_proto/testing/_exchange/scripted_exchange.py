@@ -248,7 +248,7 @@ class ScriptedExchange(_BehaviourCommands):
         ends = self.countdown_ends
         answer = self._rest_api.answer(method, target, headers, body, now)
         if self.countdown_ends != ends:
-            self._links.news()  # the links now have to wake up at another time
+            self._links.notify_all()  # the links now have to wake up at another time
         return answer
 
     def handle_timeout(self, now: float) -> None:

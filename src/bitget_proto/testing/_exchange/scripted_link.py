@@ -74,25 +74,25 @@ class ExchangeLinks:
         """Send the order's new state to all links that have subscribed to it."""
         for link in tuple(self.open):
             if link._push(placed, now) and link is not by:
-                link._news()
+                link._notify()
 
     def go_away(self, now: float, grace: float) -> None:
         """Announce on every link that it will be dropped after `grace` seconds."""
         for link in tuple(self.open):
             link._go_away(now, grace)
-            link._news()
+            link._notify()
 
-    def news(self) -> None:
-        """Call `on_news` of every link, because its output or its next timer may have changed."""
+    def notify_all(self) -> None:
+        """Call `on_output` of every link, because its output or its next timer may have changed."""
         for link in tuple(self.open):
-            link._news()
+            link._notify()
 
 
 @set_module("bitget_proto.testing")
 class ScriptedLink(_BehaviourCommands):
     """The exchange's end of one WebSocket to a `ScriptedExchange`. Drive it like a `Connection`.
 
-    A request on one link may cause a push on another. Set `on_news` to a function that drains this
+    A request on one link may cause a push on another. Set `on_output` to a function that drains this
     link. It is called whenever the link may have output that your own calls on it did not cause.
     """
 
@@ -105,7 +105,7 @@ class ScriptedLink(_BehaviourCommands):
         self.account: str | None = None
         """The API key that was used to log in."""
 
-        self.on_news: Callable[[], object] | None = None
+        self.on_output: Callable[[], object] | None = None
         self.connection: ExchangeConnection = ExchangeConnection(exchange.config)
         self._channels = Channels(exchange.config.dialect, lenient=exchange.config.lenient)
         self._outbox = Outbox(links.behaviour)
@@ -214,11 +214,11 @@ class ScriptedLink(_BehaviourCommands):
         self._outbox.behaviour = attrs.evolve(self._outbox.behaviour, **changes)
         if self.silent:
             self._outbox.forget()
-        self._news()
+        self._notify()
 
-    def _news(self) -> None:
-        if self.on_news is not None:
-            self.on_news()
+    def _notify(self) -> None:
+        if self.on_output is not None:
+            self.on_output()
 
     def _other(self, request: OtherRequested, now: float) -> None:
         if self.state is State.CLOSED:
@@ -340,7 +340,7 @@ class ScriptedLink(_BehaviourCommands):
                 for push in link._channels.pushes(placed, self._exchange_ts(now)):
                     link._delayed.put(now + late_by, push)
             if link is not self:
-                link._news()
+                link._notify()
 
     def _go_away(self, now: float, grace: float) -> None:
         if self.state is not State.CLOSED:

@@ -71,7 +71,7 @@ class Wire(Generic[_T]):
         self._closes: dict[End, float] = {}
         """By end: when its close reaches the other end."""
 
-        link.on_news = self.drain
+        link.on_output = self.drain
 
     # --- the client's side ---
 

@@ -219,7 +219,7 @@ class Owner:
         Raises: what the task raised.
         """
         while not self.finished:
-            await news(self.driver)
+            await wait_for_event(self.driver)
         self._raise_failure()
 
     async def _run(self) -> None:
@@ -278,10 +278,10 @@ async def wait_until_up(driver: AsyncDriver) -> None:
         if driver.waits_for_time and driver.ask_time is not None:
             await driver.ask_time()
         else:
-            await news(driver)
+            await wait_for_event(driver)
 
 
-async def news(driver: AsyncDriver) -> None:
+async def wait_for_event(driver: AsyncDriver) -> None:
     """Wait for the next event."""
     flag = driver.flag()
     driver.router.listen(flag.set)

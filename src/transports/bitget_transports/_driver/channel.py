@@ -25,7 +25,7 @@ from bitget_proto import (
     State,
 )
 
-from .async_driver import AsyncDriver, Owner, TaskGroup, news
+from .async_driver import AsyncDriver, Owner, TaskGroup, wait_for_event
 from .channel_events import ChannelEvent
 from .checks import check_unused
 from .confirmer import NOT_FOLLOWED
@@ -91,7 +91,9 @@ class Channel:
         """
         return await self._cancel(order, id, timeout, None, urgent=urgent)
 
-    def cancel_many(self, orders: Iterable[CancelOrder], timeout: float | None = None) -> Outcomes:
+    def cancel_many(
+        self, orders: Iterable[CancelOrder], timeout: float | None = None
+    ) -> OutcomeIterator:
         """Cancel many orders, as many at a time as there is room for:
         `async for outcome in channel.cancel_many(orders)`.
 
@@ -109,7 +111,7 @@ class Channel:
         every place.
         """
         self._driver.check_loop()
-        return Outcomes(self._driver, iter(orders), timeout, None)
+        return OutcomeIterator(self._driver, iter(orders), timeout, None)
 
     async def confirm(self, outcome: Outcome) -> Final:
         """Find out what became of the order of an outcome, and return it.
@@ -229,7 +231,7 @@ class Channel:
         router.close(now, queued, within)
         driver.drain(now)
         while router.closed is None:
-            await news(driver)
+            await wait_for_event(driver)
 
     async def aclose(self) -> None:
         """Close a channel that `Opener.open` has opened, and wait until its sockets are closed too.
@@ -280,13 +282,13 @@ class SessionChannel(Channel):
         orders: Iterable[CancelOrder],
         timeout: float | None = None,
         policy: Policy | None = None,
-    ) -> Outcomes:
+    ) -> OutcomeIterator:
         """Like `Channel.cancel_many`, with the `policy` of `cancel`."""
         self._driver.check_loop()
-        return Outcomes(self._driver, iter(orders), timeout, policy)
+        return OutcomeIterator(self._driver, iter(orders), timeout, policy)
 
 
-class Outcomes:
+class OutcomeIterator:
     """The iterator of `cancel_many`. Leaving the loop early does not cancel the requests."""
 
     # Only the `async for` loop may hold a reference to this object: it must be freed as soon as the
@@ -379,7 +381,7 @@ class Events:
         while (event := router.pop_event()) is None:
             if router.closed is not None:
                 raise StopAsyncIteration
-            await news(self._driver)
+            await wait_for_event(self._driver)
         return event
 
 

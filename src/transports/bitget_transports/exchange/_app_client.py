@@ -65,7 +65,7 @@ class AppClient:
         await self._receive()  # websocket.connect
         await self._send({"type": "websocket.accept"})
         self._link.opened(self._now())
-        self._link.on_news = self._wake
+        self._link.on_output = self._wake
         self._clients.add(self)
         try:
             async with anyio.create_task_group() as tasks:

@@ -231,7 +231,7 @@ class Client(asyncio.Protocol):
         self._write(framing.data_to_send())  # a silent exchange still completes the upgrade
         if framing.state is Framing.OPEN:
             self._cancel_cut()
-            self.link.on_news = lambda: self._loop.call_soon(self._guarded, self._settle)
+            self.link.on_output = lambda: self._loop.call_soon(self._guarded, self._settle)
             self.link.opened(self._server.now())
             self.update_reading()
 
