@@ -794,7 +794,7 @@ NOT_SHOWN = {
         "event loop, or a task group, that is not about to end"
     ),
     (
-        "unread outcomes hold every place of Config.max_in_flight: read "
+        "unread outcomes use up Config.max_in_flight: read "
         "channel.events, or continue the cancel_many that was started before"
     ),
     "selector must be callable and make a selector, such as selectors.DefaultSelector; got ",

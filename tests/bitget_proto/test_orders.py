@@ -273,7 +273,7 @@ def test_another_clients_name_is_refused_with_the_right_instrument(
         else f"inst_type=InstType.{line}"
     )
     assert str(refused.value) == (
-        f"inst_id must be the exchange's own name of the instrument; got {name!r}, another client's spelling: "
+        f"inst_id must be the exchange's own name of the instrument; got {name!r}, another library's format: "
         f"write {instrument} and {product_line}"
     )
     if inst_id is not None:

@@ -183,15 +183,15 @@ def test_an_unreadable_line_before_the_last_is_an_error(torn: str) -> None:
     [
         (
             "",
-            'a trace must begin with a line {"trace":1,…}; got an empty line: pass what record wrote',
+            'a trace must begin with a line {"trace":1,…}; got an empty line: pass the lines that record wrote',
         ),
         (
             "hello",
-            'a trace must begin with a line {"trace":1,…}; got another line: pass what record wrote',
+            'a trace must begin with a line {"trace":1,…}; got another line: pass the lines that record wrote',
         ),
         (
             "[]",
-            'a trace must begin with a line {"trace":1,…}; got another line: pass what record wrote',
+            'a trace must begin with a line {"trace":1,…}; got another line: pass the lines that record wrote',
         ),
         (
             '{"trace":2}',

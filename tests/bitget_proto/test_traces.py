@@ -687,7 +687,9 @@ FAULTS: dict[str, Plant] = {
     "a batch is taken back in part": changed(
         InFlight, "mark_unsent", _one_of_a_batch_is_taken_back
     ),
-    "the success of a batch is that of its orders": changed(OpenCancel, "own_answer", _as_the_whole),
+    "the success of a batch is that of its orders": changed(
+        OpenCancel, "own_answer", _as_the_whole
+    ),
     "pongs are not heard": faulty(Connection, receive=_pongs_are_not_heard),
     "late replies are forgotten": changed(Outcomes, "time_out", _late_replies_are_forgotten),
     "what never left counts as sent": faulty(Connection, lost=_never_sent),

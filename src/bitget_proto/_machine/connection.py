@@ -184,7 +184,7 @@ class Connection:
 
     @property
     def capacity(self) -> int:
-        """The number of further cancels that would be taken now."""
+        """The number of cancels that you can submit now."""
         if self._closing or self._state is _DRAINING or self._state is _CLOSED:
             return 0
         return self._in_flight.room

@@ -88,7 +88,8 @@ class Expiring(Protocol):
     """Infinity if there is none."""
 
     version: int
-    """The number of the item with its current deadline; 0 if there is none. Set by `Deadlines`."""
+    """The number of the item with the current deadline, set by `Deadlines`; 0 without a deadline.
+    """
 
 
 _E = TypeVar("_E", bound=Expiring)

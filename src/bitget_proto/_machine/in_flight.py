@@ -89,9 +89,10 @@ class OpenCancel:
     def own_answer(self, reply: TradeReply | ErrorReply) -> TradeReply | ErrorReply | None:
         """Return what the answer to a batch says about this cancel; None if nothing is certain.
 
-        The success of a batch says nothing about its orders: each order has an item of its own,
-        which is found by the order's id. A refusal of the batch refuses each order without an item,
-        unless another item says that the exchange acted nevertheless.
+        Items are matched by the order's id. An order with one item has the result of that item,
+        except that a success in a refused batch proves nothing. An order without an item has the
+        refusal of the batch, unless another item reports success. Nothing is certain for an order
+        with several items, or without an item in a successful batch.
         """
         by_order_id, id = prevailing_id(self.order)
         items = [
@@ -242,7 +243,7 @@ class InFlight:
         """Mark cancels as not sent: not one byte of their frames was written."""
         named = set(ids)
         for batch in self.batches.values():
-            # A cancel of the batch may have ended, and a new cancel may have its id: no match.
+            # Skip a cancel that has ended if a newer cancel has its id.
             if any(
                 cancel.id in named and self.sent.get(cancel.id, cancel) is cancel
                 for cancel in batch
@@ -253,7 +254,7 @@ class InFlight:
                 self.sent[id].sent_at = inf
 
     def settle(self, cancel: OpenCancel, outcome: Outcome) -> None:
-        """Remove a cancel. Its outcome must already be in the outputs."""
+        """Remove a cancel. Add its outcome to the outputs of the connection before this call."""
         if type(outcome) is Unresolved and outcome.sent:
             self.late[cancel.id] = cancel.order
             if self._late_ids is not None and len(self.late) > self._late_ids:

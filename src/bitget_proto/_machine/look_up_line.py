@@ -9,8 +9,8 @@ it proves that it is not open. A pass through the history that begins `settle` s
 proves that it has not ended either, even if REST is behind.
 
 Rules for changes
-- An order without a `Final` is in exactly one of `due`, `ready`, `one_by_one` and `round`, or its own
-  look-up is unanswered. It may be in `doubted` as well.
+- An order without a `Final` is in exactly one of `due`, `ready`, `one_by_one` and `round`, or its
+  own look-up is unanswered. It may be in `doubted` as well.
 - `Reconciler` first takes the evidence of every reply. This module then only decides what is asked
   next.
 """

@@ -4,9 +4,9 @@ Rules for changes
 - At most N in any window. (A token bucket of N, refilled at N a second, allows 2 N - 1 in one
   second.) The window is one second plus a margin, because frames that are sent a second apart may
   arrive closer together.
-- The time at which a place is free again is computed once, and the same float is announced and
-  compared. A sum that is computed again may differ in its last bit, and a driver that wakes up
-  exactly at the announced time would then spin.
+- Compute the time at which a place is free again once, and use that float both in `Wait.until` and
+  in the comparison with `now`. A sum that is computed again may differ in its last bit, and a
+  driver that wakes up exactly at `Wait.until` would then spin.
 - Each change is one assignment or one call into C, so that an interruption leaves no half-done
   change: a `Budget` outlives the interrupted connection.
 """
@@ -36,7 +36,9 @@ say how long to pause. Our choice is one second, the window in which it counts."
 
 
 class SlidingWindow:
-    """At most `limit` in any window of `window` seconds; None for no limit."""
+    """A rate limit: at most `limit` frames, cancels or dials in any `window` seconds; None for no
+    limit.
+    """
 
     __slots__ = ("_limit", "_places", "_window", "paused_until")
 
@@ -72,7 +74,7 @@ class SlidingWindow:
         if limit is None:
             return
         free = now + self._window
-        # The clock of another user may be slightly behind: use the later time.
+        # Another user of this limit may have passed a later `now`: keep the times in order.
         if places and places[-1] > free:
             free = places[-1]
         if count == 1:
@@ -94,8 +96,7 @@ class Budget:
     `debit` for each cancel that you send by REST. With `per_second=0` only grants may be spent;
     None means no limit. `pace_margin` is the number of seconds added to the one-second window; None
     adds nothing. The default of 50 ms keeps the limit as long as network delays vary by no more
-    than 50 ms. A cancel takes its place when its frame is returned by `poll`, and never gives it
-    back.
+    than 50 ms. A cancel counts when `poll` returns its frame, whatever becomes of it afterwards.
 
     `batches_per_second` is the number of batches that a unified account may send in addition to
     single cancels, whatever the size of the batches. The exchange does not say how it counts a
@@ -148,7 +149,9 @@ class Budget:
         )
         """The limit of batches; None if each of their orders counts as a cancel."""
         self._observed: tuple[float, int] = (-inf, 0)
-        """Until when the exchange's own count applies, and how many it leaves."""
+        """The last `remaining` from `observe`: when it expires, and how many cancels are left of
+        it.
+        """
         self._grants: tuple[tuple[float, int], ...] = ()
         """The end of each grant and what is left of it, the first to end first."""
         self._overdrawn = 0
@@ -161,8 +164,8 @@ class Budget:
     def allowed_at(self, now: float, waiting: int = 1) -> float:
         """Return when the next cancel may be sent; infinity if only a grant helps.
 
-        A time up to `now` means that it may be sent at once. If more than one is `waiting`, they
-        may also leave as a batch.
+        If the result is not after `now`, the cancel may be sent at once. With more than one
+        `waiting`, the limit of batches counts too, and the earlier time is returned.
         """
         granted = self._grants and self._grants[-1][0] > now
         allowed_at = self._pace.paused_until if granted else self._pace.allowed_at()
@@ -275,7 +278,8 @@ class Budget:
         after it has subtracted its unanswered cancels. The number applies for one second, and only
         ever tightens the limit.
 
-        Raises: LocalProtocolError for a count below 0, or a time that is not a finite number.
+        Raises: ValidationError for a count below 0; LocalProtocolError for a time that is not a
+        finite number.
         """
         _check_count("observe: remaining", remaining)
         now = finite_time(now, -inf)

@@ -196,7 +196,7 @@ class Session:
 
     @property
     def capacity(self) -> int:
-        """The number of further cancels that would be taken now.
+        """The number of cancels that you can submit now.
 
         The limit applies to the session as a whole.
         """

@@ -3,7 +3,7 @@
 - Steps are read lazily, so a trace may be larger than memory.
 - Lines are ASCII. Only the last line may be torn, by a crash; `Trace` leaves it out and sets
   `torn`.
-- Anything that the recorder does not write is an error that names its place.
+- Anything that the recorder does not write raises an error that says where it is.
 
 The encoding of values is in `json_values`, the encoding of calls in `schema`.
 
@@ -57,16 +57,16 @@ class TraceStep:
 
     @property
     def replayable(self) -> bool:
-        """Whether every argument was recorded.
+        """Whether the call can be replayed, because every argument was recorded.
 
-        If not, the call was refused and changed nothing.
+        A call with an argument that cannot be recorded was refused and changed nothing.
         """
         return is_whole(self.data)
 
     def arguments(self) -> dict[str, Any]:
         """Return the arguments of the call, as the method takes them.
 
-        A login is a stand-in with the timestamp of the real one.
+        A login is replaced by a placeholder without secrets, which has the timestamp of the login.
 
         Raises: ValidationError for an argument that no recorder writes.
         """
@@ -95,7 +95,7 @@ class TraceStep:
 
 
 @attrs.frozen
-class _Allowance:
+class _BudgetLimits:
     per_second: int | None
     pace_margin: float | None
     batches_per_second: int | None = None
@@ -106,7 +106,7 @@ def header(core: str, codec: Codec, config: Config | SessionConfig, budget: Budg
     allowance = (
         None
         if budget is None
-        else _Allowance(budget.per_second, budget.pace_margin, budget.batches_per_second)
+        else _BudgetLimits(budget.per_second, budget.pace_margin, budget.batches_per_second)
     )
     fields = {"trace": FORMAT, "version": __version__, "core": core}
     fields |= {"engine": codec.engine.value, "dialect": codec.dialect.value}
@@ -122,8 +122,8 @@ class Trace:
     Iterate over it, once, for its steps. They are read lazily, so a trace may be larger than
     memory.
 
-    Raises: ValidationError when the first line is not that of a trace, or was written by a later
-    version. Iterating raises it when a line other than the last cannot be read, and when lines are
+    Raises: ValidationError when the first line is not the header of a trace, or names another
+    format. Iterating raises it when a line other than the last cannot be read, and when lines are
     missing.
     """
 
@@ -139,7 +139,7 @@ class Trace:
                 )
             found = "another line" if first.strip() else "an empty line"
             raise ValidationError(
-                f'a trace must begin with a line {{"trace":{FORMAT},…}}; got {found}: pass what record wrote'
+                f'a trace must begin with a line {{"trace":{FORMAT},…}}; got {found}: pass the lines that record wrote'
             )
         try:
             self.core: Final = _one_of("core", fields["core"], _CONFIGS)
@@ -154,7 +154,7 @@ class Trace:
                 fields["config"], _CONFIGS[self.core]
             )
             """The limits of the core."""
-            budget: _Allowance | None = STRICT.structure(fields["budget"], _Allowance | None)
+            budget: _BudgetLimits | None = STRICT.structure(fields["budget"], _BudgetLimits | None)
             self.has_budget: Final = budget is not None
             """Whether the core had a budget."""
             self.per_second: Final = None if budget is None else budget.per_second

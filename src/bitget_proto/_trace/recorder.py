@@ -47,8 +47,8 @@ def record(
     `write` is called with each line, including its line ending: pass the `write` method of a text
     file or the `append` method of a list. Each call gets a complete line, so a line-buffered file
     survives a crash up to its last line. If `write` raises an `Exception`, it is not called again,
-    and `poll` returns a `CallerError`. If `write` is None, nothing is recorded, and `core` itself is
-    returned.
+    and `poll` returns a `CallerError`. If `write` is None, nothing is recorded, and `core` itself
+    is returned.
 
     The key, passphrase and signature of a login are never written; docs/traces.md lists what else
     is hidden. `replay` replays the trace.

@@ -171,7 +171,8 @@ class _Settled:
     """When `cancel` took it, in seconds on the caller's clock."""
 
     sent_at: float | None
-    """When `poll` returned the last attempt that may have reached the exchange; None if none did."""
+    """When `poll` returned the last attempt that may have reached the exchange; None if none did.
+    """
 
     resolved_at: float
     """When this outcome was determined."""

@@ -76,9 +76,9 @@ class CancelOrder:
 
     `inst_id` is the exchange's name of the instrument, for example `BTCUSDT`. Unified accounts
     (`Dialect.UNIFIED`) do not need it; classic accounts do. It has 1 to 40 characters in any
-    script, without blanks, quotes, backslashes and control characters. Names that are certainly
-    another client's are refused (`BTC/USDT:USDT`, `BTCUSDT_UMCBL`, `btcusdt`); the error names the
-    instrument and the product line to use instead.
+    script, without blanks, quotes, backslashes and control characters. Names in the format of
+    another library or of an older API are refused (`BTC/USDT:USDT`, `BTCUSDT_UMCBL`, `btcusdt`);
+    the error names the instrument and the product line to use instead.
 
     At least one of `order_id` (the exchange's) and `client_oid` (yours) is required, each 1 to 64
     printable ASCII characters. An `order_id` has no blanks, quotes, commas or backslashes, and is
@@ -152,7 +152,7 @@ _set_inst_id, _set_order_id, _set_client_oid, _set_inst_type = (
 
 
 def prevailing_id(order: CancelOrder) -> tuple[bool, str]:
-    """Return whether the exchange's id names the order, and the id that names it."""
+    """Return `(True, order_id)`, or `(False, client_oid)` for an order without an `order_id`."""
     if order.order_id is not None:
         return True, order.order_id
     return False, str(order.client_oid)
@@ -182,7 +182,7 @@ def _checked_inst_id(value: object, inst_type: object) -> str | None:
         if meant is not None:
             raise ValidationError(
                 "inst_id must be the exchange's own name of the instrument; got "
-                f"{safe_repr(value)}, another client's spelling: {_instead(meant, inst_type)}"
+                f"{safe_repr(value)}, another library's format: {_instead(meant, inst_type)}"
             )
         if _is_inst_id(value):
             return value

@@ -135,7 +135,7 @@ class Codec:
     # --- encoding and decoding ---
 
     def encode_cancel(self, order: CancelOrder, id: str) -> str:
-        """Return the request to cancel `order`, to be answered under `id`.
+        """Return the request to cancel `order`. The exchange's answer has the same `id`.
 
         An id has 1 to 40 of the characters `0-9A-Za-z_:#-+` and space. The text is ASCII: other
         characters in the instrument are written as JSON escapes.
@@ -153,7 +153,7 @@ class Codec:
         return self._encode_cancel(order, id)
 
     def encode_batch(self, orders: Sequence[CancelOrder], id: str) -> str:
-        """Return the request to cancel several orders, to be answered under `id`.
+        """Return the request to cancel several orders. The exchange's answer has the same `id`.
 
         Each order is named by its `order_id`, or by its `client_oid` if it has no `order_id`.
 
@@ -228,9 +228,9 @@ class Codec:
         """Decode one WebSocket message of the exchange.
 
         `max_message` limits its length (characters of a `str`, bytes of `bytes`). `max_depth`
-        limits the nesting of objects and lists. Messages of up to `min(16 * max_depth, 512)`
-        characters are not checked for it: they are too short to nest dangerously. None switches a
-        limit off.
+        limits the nesting of objects and lists. The nesting is not checked in messages of up to
+        `min(16 * max_depth, 512)` characters: they cannot nest deeply enough to be dangerous. None
+        switches a limit off.
 
         Never raises for the content: a message that cannot be decoded is `Malformed`.
         """
@@ -268,7 +268,8 @@ class Codec:
             return malformed("not JSON", text)
 
     def trade_ids(self, text: str) -> tuple[str, ...]:
-        """Return the ids under which the exchange answers a trade request in a frame of your own.
+        """Return the ids of the exchange's answers to a frame of your own, if it is a trade
+        request.
 
         If the `op` of the frame is `trade`, these are the `id` of the frame (unified accounts) and
         the `id` of each object in `args` (classic accounts), if they are strings. Never raises for

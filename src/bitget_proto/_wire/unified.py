@@ -3,7 +3,8 @@
 - A cancel needs only an id of the order. The product line is optional; the exchange answers a wrong
   product line with "not found".
 - The id of a request, and of its answer, is at the top level of the frame.
-- `code` and `ts` of an answer are strings. A refusal has an id, a code and a text, and nothing else.
+- `code` and `ts` of an answer are strings. A refusal has an id, a code and a text, and nothing
+  else.
 - A batch names up to 20 orders, all by the exchange's ids or all by the client's ids. If a frame
   has both kinds, the exchange ignores the client's ids. A success of the whole answer says nothing
   about an order; the code in the order's item does.

@@ -3,9 +3,9 @@
     python -m bitget_proto.testing bitget_transports.conformance:asyncio
     python -m bitget_proto.testing --session bitget_transports.conformance:asyncio
 
-Each function makes a driver for a connection or a session, and a URL: `asyncio`, `uvloop`, `picows` (asyncio,
-framed by picows), `anyio` (on asyncio), `trio` (anyio on trio), and `blocking`. The transport's own
-driver runs, with the kit's core in place of its own; its events are not read.
+Each function makes a driver for a connection or a session, and a URL: `asyncio`, `uvloop`, `picows`
+(asyncio, framed by picows), `anyio` (on asyncio), `trio` (anyio on trio), and `blocking`. The
+transport's own driver runs, with the kit's core in place of its own; its events are not read.
 
 It also serves as an example for other drivers: `run` blocks until the core has ended; `call`
 runs a function in the driver's thread, from another thread, and drains.

@@ -218,8 +218,8 @@ class ScriptedExchange(_BehaviourCommands):
         `codes` in turn: by default 45001, 40010, 40725 and 40015, as observed around releases. The
         exchange closes the connection after a refused login, unless `stay` is true.
 
-        Raises: ValidationError for an invalid number of seconds or a code that is not a refusal code;
-        LocalProtocolError for a `now` that is not a finite number. Nothing changes then.
+        Raises: ValidationError for an invalid number of seconds or a code that is not a refusal
+        code; LocalProtocolError for a `now` that is not a finite number. Nothing changes then.
         """
         now = finite_time(now, -inf)
         grace = self.grace if grace is None else check_delay("grace", grace)

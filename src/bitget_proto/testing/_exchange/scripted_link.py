@@ -92,8 +92,9 @@ class ExchangeLinks:
 class ScriptedLink(_BehaviourCommands):
     """The exchange's end of one WebSocket to a `ScriptedExchange`. Drive it like a `Connection`.
 
-    A request on one link may cause a push on another. Set `on_output` to a function that drains this
-    link. It is called whenever the link may have output that your own calls on it did not cause.
+    A request on one link may cause a push on another. Set `on_output` to a function that drains
+    this link. It is called whenever the link may have output that your own calls on it did not
+    cause.
     """
 
     def __init__(self, exchange: Exchange, links: ExchangeLinks, number: int) -> None:
@@ -200,7 +201,9 @@ class ScriptedLink(_BehaviourCommands):
         return Wait(until=None, timer=None) if self.silent else output
 
     def _due(self, wait: Wait, *, writable: bool) -> float | None:
-        """Return when the script is due, or None when the connection's own timer is due first."""
+        """Return when the next scripted output is due; None if the connection's own timer is
+        earlier.
+        """
         due = self._outbox.due(writable=writable)
         ends = self._exchange.countdown_ends
         if ends is not None and self in self._links.open:

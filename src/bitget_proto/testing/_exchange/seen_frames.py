@@ -38,7 +38,8 @@ class SeenFrame:
 
     @property
     def cancels(self) -> tuple[CancelOrder, ...]:
-        """The orders that a received frame asks to cancel: several in a batch, none in other frames.
+        """The orders that a received frame asks to cancel: several in a batch, none in other
+        frames.
 
         The frame is read leniently (see `ExchangeConfig.lenient`).
         """

@@ -20,7 +20,8 @@ _SPIN = 100
 
 BACKLOG = 1200
 """How many messages a driver may hand over past a deadline before it must fire timers: an answer to
-each of the 1000 cancels that may be in flight, and some more, because drains after writes count too.
+each of the 1000 cancels that may be in flight, and some more, because drains after writes count
+too.
 
 The number of drains past a deadline may be twice as high.
 """

@@ -23,7 +23,8 @@ from .recording_session import SessionRecorder
 from .websocket_peer import Gone, Peer, Silence
 
 OTHER_THREAD: Final = "the other thread of the conformance kit"
-"""The name of the thread that runs the driver, or the scenario if the driver has the main thread."""
+"""The name of the thread that runs the driver, or the scenario if the driver has the main thread.
+"""
 
 _OF_THE_KIT: Final = frozenset({OTHER_THREAD, "calls the driver"})
 

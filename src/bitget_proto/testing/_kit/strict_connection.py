@@ -130,7 +130,9 @@ class StrictConnection(Connection):
         self._checks.done()
 
     def subscribe_orders(self, now: float, inst_types: Iterable[InstType] | None = None) -> None:
-        """Like `Connection.subscribe_orders`; raises DriverError when the last call was not drained."""
+        """Like `Connection.subscribe_orders`; raises DriverError when the last call was not
+        drained.
+        """
         self._checks.command("subscribe_orders", now)
         super().subscribe_orders(now, inst_types)
         self._checks.done()

@@ -1,5 +1,5 @@
-"""What the drivers on event loops share: the check of the caller's loop, waiting for events, and the
-owner task of a channel that is used without `async with`.
+"""What the drivers on event loops share: the check of the caller's loop, waiting for events, and
+the owner task of a channel that is used without `async with`.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The API of a channel for `await`, shared by all event loops.
+"""The API of the asynchronous channels, shared by asyncio and anyio.
 
 - Every cancel that was taken gets an outcome, whatever happens to the connection. Only misuse and a
   lack of room raise.
 - Cancelling the wait does not cancel the request: its outcome comes as an event.
-- No task is started here, and no lock is held while waiting. Only `Opener.open` starts one.
+- No lock is held while waiting. Only `Opener.open` starts a task.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Channel:
 
     @property
     def capacity(self) -> int:
-        """The number of cancels that would be taken now; 0 after the end.
+        """The number of cancels that you can submit now; 0 after the end.
 
         An outcome keeps its place in `Config.max_in_flight` until it is read.
         """
@@ -118,11 +118,11 @@ class Channel:
 
         It waits for a push, and then looks the order up by REST, for up to 60 s: see `Reconciler`.
         The outcome may come from another channel, but its request must have been sent. The channel
-        may already have ended. If this call is cancelled, nothing else changes.
+        may already have ended. Cancelling this call affects neither the order nor other calls.
 
         Raises: LocalProtocolError if the channel was opened without `orders=True`, or for
         `Unresolved(sent=False)`; ValidationError if it is not an outcome;
-        ImportError without httpx and without `rest`.
+        ImportError if `rest` was not passed and httpx is not installed.
         """
         return await self._confirming_or_raise().confirm(outcome)
 
@@ -144,8 +144,8 @@ class Channel:
         product lines on unified accounts.
 
         With `by_symbol=True` it begins with the exchange's own request to cancel all orders of an
-        instrument: one request, where a hundred cancels take 10 s. It waits 1 s, and then lists and
-        cancels the orders that are left. The orders that this request has cancelled are not
+        instrument, which is one request; a hundred cancels take 10 s. It waits 1 s, and then lists
+        and cancels the orders that are left. The orders that this request has cancelled are not
         yielded. If the request fails, a warning is logged, and all orders are cancelled one by one.
         On classic accounts the request exists for spot only: see `RestCodec.cancel_by_symbol`.
 
@@ -214,14 +214,14 @@ class Channel:
         self._driver.drain(now)
 
     async def close(self, queued: Queued = "drop", within: float | None = None) -> None:
-        """Close the channel and wait until it has ended. Leaving the context and `aclose` do the
-        same.
+        """Close the channel and wait until it has ended. Leaving the context calls this, and so
+        does `aclose`, which then waits until the sockets are closed.
 
         With `queued="drop"`, cancels that were not sent are `Unresolved(sent=False)` at once, and
         those that were sent have `within` seconds to be answered (default: `Config.drain_timeout`).
         With `queued="send"`, what is queued is sent first, for at most `within` seconds (default:
-        `Config.queue_timeout`). In both cases nothing more is taken. A second call waits for the
-        same end; a call with "drop" after one with "send" ends the channel now.
+        `Config.queue_timeout`). In both cases the channel takes no more cancels. A second call only
+        waits for the end, except that "drop" after "send" ends the channel at once.
 
         Raises: the same as `Connection.close`.
         """
@@ -239,7 +239,7 @@ class Channel:
         It waits for the cancels in flight, as `close` does. If this call is cancelled, the channel
         ends at once.
 
-        Raises: the exception that ended the task that keeps the channel open, once.
+        Raises: the exception that ended the channel's background task, if any; only once.
         """
         driver = self._driver
         driver.check_loop()
@@ -269,9 +269,9 @@ class SessionChannel(Channel):
         *,
         urgent: bool = False,
     ) -> Outcome:
-        """Like `Channel.cancel`, with a `policy` for the case that the connection ends after the
-        cancel was sent and before it was answered: REPORT (the default of `SessionConfig.policy`)
-        returns `Unresolved(sent=True)`, RESEND sends it again.
+        """Like `Channel.cancel`. `policy` says what happens if the connection ends after the cancel
+        was sent and before it was answered: REPORT (the default of `SessionConfig.policy`) returns
+        `Unresolved(sent=True)`, RESEND sends it again.
 
         Raises: the same as `Channel.cancel`.
         """
@@ -441,4 +441,4 @@ async def _entered(channel: AnyChannel) -> AsyncGenerator[AnyChannel]:
 
 
 def _no_wake() -> None:
-    """Nothing waits yet."""
+    """The `wake` of a call that does not wait yet."""

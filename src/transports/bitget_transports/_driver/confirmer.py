@@ -62,8 +62,8 @@ _PAGE_INTERVAL = 0.1
 """Seconds between two pages of open orders: REST allows 10 a second for futures, 20 for others."""
 
 _BY_SYMBOL_DELAY = 1.0
-"""Seconds from a cancel by symbol to the first list of open orders. Our choice: the exchange executes
-it "asynchronously", and REST may be about a second behind."""
+"""Seconds from a cancel by symbol to the first list of open orders. Our choice: the exchange
+executes it "asynchronously", and REST may be about a second behind."""
 
 _ATTEMPTS = 5
 """How many times a page of open orders is requested at most. Our choice."""

@@ -299,7 +299,8 @@ class Driver(ABC):
         return bool(self._awaiting_time)
 
     def time_answered(self, answer: tuple[float, float] | None) -> None:
-        """Handle the answer to the request for the exchange's time, and log in on the waiting links.
+        """Handle the answer to the request for the exchange's time, and log in on the waiting
+        links.
 
         `answer` is the exchange's time, and the `clock()` time at which it was read; None without
         an answer.

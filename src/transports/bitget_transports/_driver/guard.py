@@ -1,4 +1,5 @@
-"""Keeps the exchange's countdown running: the code that the `guard` functions of all transports share.
+"""Keeps the exchange's countdown running: the code that the `guard` functions of all transports
+share.
 
 A task or a thread renews in the background. Each request has a task or a thread of its own, so that
 a request that hangs delays no other. The rules are in `DeadManSwitch`.

@@ -7,8 +7,8 @@ from collections import deque
 from bitget_proto import Credentials
 
 _SECRET_FROM = 8
-"""Minimum length of a secret that is hidden in other text: a shorter one may be part of any word. The
-exchange's keys have 35 characters, its passphrases 8 or more.
+"""Minimum length of a secret that is hidden in other text: a shorter one may be part of any word.
+The exchange's keys have 35 characters, its passphrases 8 or more.
 """
 
 _PART_FROM = 4

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections import deque
 
 PARSER_BYTES = 2**12
-"""The most bytes that a parser gets in one turn. A frame of two bytes costs a parser in Python up to
-12 µs, so that a turn takes at most some 25 ms.
+"""The most bytes that a parser gets in one turn. A frame of two bytes costs a parser in Python up
+to 12 µs, so that a turn takes at most some 25 ms.
 """
 
 CORE_MESSAGES = 64

@@ -162,7 +162,8 @@ class WebSocket:
         str, binary as bytes.
 
         Pass at most `PARSER_BYTES` at a time: a ping of two bytes can cost two hundred bytes of
-        memory. Then check `opened` and `end_reason`, and write `outgoing` if `has_outgoing` is true.
+        memory. Then check `opened` and `end_reason`, and write `outgoing` if `has_outgoing` is
+        true.
 
         Raises: an exception that the caller's own code, such as a signal handler, raised meanwhile.
         The state may be inconsistent then.

@@ -2,8 +2,8 @@
 
 The rules are those of `bitget_proto.Lease`. All times are microseconds of the server's own clock.
 Two keys, which never expire, hold what is known of an account: the last moments, and since when the
-server knows them. Without the second key, or when another server process wrote it (its `run_id`), the
-server has forgotten: everything granted before counts as used at the last moment possible.
+server knows them. Without the second key, or when another server process wrote it (its `run_id`),
+the server has forgotten: everything granted before counts as used at the last moment possible.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ if epoch ~= since or now > moment then
 end
 return {whole(moment - lease - now), since .. '/' .. whole(moment)}
 """
-"""Books `n` cancels of an account with this limit, or redeems a place; returns the delay and the place.
+"""Books `n` cancels of an account with this limit, or redeems a place; returns the delay and the
+place.
 """
 
 Answer: TypeAlias = list[bytes | str]

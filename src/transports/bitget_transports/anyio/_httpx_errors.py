@@ -174,7 +174,9 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _attempts(error: BaseException) -> Iterator[OSError]:
-    """Return one error for the attempts to connect to several addresses, if they failed differently."""
+    """Return one error for the attempts to connect to several addresses, if they failed
+    differently.
+    """
     for cause in causes(error):
         if isinstance(cause, ExceptionGroup):
             group = cast("ExceptionGroup[Exception]", cause).exceptions

@@ -92,30 +92,29 @@ def connect(
     socket that is already connected; it is closed with the channel. All times are on
     `bitget_transports.clock`. Everything that shares a `budget` must use that clock.
 
-    `proxy` is the URL of a proxy: `http://` (through which the channel opens a tunnel with CONNECT),
-    `socks5://` or `socks5h://` (with the extra `socks`), with a user and a password if the proxy
-    requires them. With None, the channel connects directly. By default the environment decides
-    (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY; the lower-case name takes precedence), except
-    for loopback. The proxy resolves the name of the exchange.
+    `proxy` is the URL of a proxy: `http://` (through which the channel opens a tunnel with
+    CONNECT), `socks5://` or `socks5h://` (with the extra `socks`), with a user and a password if
+    the proxy requires them. With None, the channel connects directly. By default the environment
+    decides (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY; the lower-case name takes precedence),
+    except for loopback. The proxy resolves the name of the exchange.
 
     `trace` is called with each line of a trace of this connection: pass the `write` method of a
     file, for example. See `bitget_proto.record`.
 
-    `observe(event, time)` is called for each event, outcome and `Final`, including those that a call
-    waits for. It must return quickly. `bitget_transports.telemetry` has functions that make metrics
-    and spans.
+    `observe(event, time)` is called for each event, outcome and `Final`, including those that a
+    call waits for. It must return quickly. `bitget_transports.telemetry` has functions that make
+    metrics and spans.
 
     `orders=True` subscribes to changes of the account's orders, which arrive as `OrderUpdate`
     events, and enables `Channel.confirm` and `Channel.cancel_all`. These send REST requests with
     httpx (the extra `rest`) or with `rest`: a function that takes a `RestRequest` and its headers,
     sends the request to the exchange, and returns the status and the body of the answer. Without
     `rest`, requests go to the exchange's REST host if `url` is one of the exchange's own URLs, and
-    otherwise to the host of `url`. Before the first login, the exchange's time is requested by
-    REST, without headers, if the wall clock seems wrong or the answer to the handshake has no date.
+    otherwise to the host of `url`. Before the first login, an unsigned REST request fetches the
+    exchange's time, if the wall clock seems wrong or the answer to the handshake has no date.
 
-    If `wall_clock`, `trace` or `observe` raises an `Exception`, no cancel is stopped. The exception
-    is a `CallerError` in `events`, and is logged with its traceback to the logger
-    `bitget_transports`.
+    If `wall_clock`, `trace` or `observe` raises an `Exception`, cancels continue. The exception is
+    a `CallerError` in `events`, and is logged with its traceback to the logger `bitget_transports`.
 
     `framing` selects the library that frames messages. `"picows"` is faster and needs the extra
     `picows`. It accepts only TCP sockets. Over TLS it has a buffer of up to 64 KiB that the
@@ -172,10 +171,10 @@ def open_session(
     """Connect, log in, and stay connected: like `connect`, but when a connection is lost, the next
     one takes over its cancels.
 
-    The session keeps dialling, with backoff, until the exchange refuses its login for good, and
-    moves to a new connection before the exchange closes the old one. `jitter` returns numbers from
-    0 to 1, which spread the dials of many clients. When the exchange refuses the timestamp of a
-    login, the next login uses the exchange's own time, from its answer to the handshake.
+    The session redials, with backoff, until the exchange refuses its login for good. It also moves
+    to a new connection before the exchange closes the old one. `jitter` returns numbers from 0 to
+    1, which spread the dials of many clients. When the exchange refuses the timestamp of a login,
+    the next login uses the exchange's own time, from its answer to the handshake.
 
     With `SessionConfig.rest_after`, cancels that no connection takes are sent by REST, with httpx
     (the extra `rest`) or with `rest`: see `connect`. If `rest` raises, the cancel may have reached
@@ -185,7 +184,8 @@ def open_session(
     for example. See `bitget_proto.record`. `framing` is as for `connect`.
 
     Raises: the same as `connect`; ConnectFailed also when no login was accepted within
-    `Limits.up_timeout`; ImportError if `rest_after` needs httpx and it is missing.
+    `Limits.up_timeout`; ImportError if `rest_after` is set, `rest` was not passed and httpx is not
+    installed.
     """
 
     def channel() -> SessionChannel:

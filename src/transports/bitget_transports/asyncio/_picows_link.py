@@ -8,8 +8,8 @@
 - An exception from a callback is lost, so no callback raises: see `failed`.
 - Memory is bounded, whatever the peer does: by the size limit for frames and messages, and by
   keeping only one pong.
-- picows does not check all rules of RFC 6455. The others are checked here: see `rfc6455`. It refuses
-  two answers to the handshake that the RFC allows: see `_picows_errors`.
+- picows does not check all rules of RFC 6455. The others are checked here: see `rfc6455`. It
+  refuses two answers to the handshake that the RFC allows: see `_picows_errors`.
 
 Over TLS, picows creates the transport, which buffers up to 64 KiB unseen: a stall is noticed only
 when that buffer is full.

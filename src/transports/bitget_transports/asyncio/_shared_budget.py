@@ -23,8 +23,8 @@ async def shared_budget(
     """Share an account's cancels per second with other processes, through Redis or Valkey.
 
     Pass the budget to each `connect` and `open_session` of the account in this event loop, and open
-    them inside this context. Each cancel then waits until the store has leased it. Count cancels that
-    you send by REST with `Budget.debit`. It needs the extra `redis`.
+    them inside this context. Each cancel then waits until the store has leased it. Count cancels
+    that you send by REST with `Budget.debit`. It needs the extra `redis`.
 
     `store` is a URL, such as `redis://127.0.0.1:6379`, or your own `redis.asyncio.Redis`, which
     should retry nothing and is not closed. `account` is your name for the account, the same in

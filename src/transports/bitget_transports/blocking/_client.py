@@ -87,8 +87,8 @@ def connect(
     sock: socket.socket | None = None,
     selector: Callable[[], selectors.BaseSelector] = _SELECTOR,
 ) -> Opener[Channel]:
-    """Connect and log in, for a `Channel`. Leaving `with` closes the channel; `Opener.open` opens
-    one without a context.
+    """Return an `Opener`: `with` connects, logs in, gives a `Channel`, and closes it at the end.
+    `Opener.open` opens one without a context.
 
     `dialect` is the API of the account: `Dialect.UNIFIED` for a unified one. The default is the
     dialect of `codec`, or `Dialect.CLASSIC` without a codec. The default `url` is the dialect's URL
@@ -96,35 +96,34 @@ def connect(
 
     `tls` verifies the server's certificate; by default the system's certificate authorities are
     used. `wall_clock` returns seconds since 1970, for the timestamp of the login. `sock` is a
-    socket that is already connected; it is closed with the channel. `selector` makes the selector
-    that waits: pass another one for a framework such as gevent. All times are on
-    `bitget_transports.clock`. Everything that shares a `budget` must use that clock.
+    socket that is already connected; it is closed with the channel. `selector` returns a new
+    selector to wait with: pass another function for a framework such as gevent. All times are from
+    `bitget_transports.clock()`. Everything that shares a `budget` must use that clock.
     `Limits.open_timeout` does not cover resolving the host name, which blocks in the system.
 
-    `proxy` is the URL of a proxy: `http://` (through which the channel opens a tunnel with CONNECT),
-    `socks5://` or `socks5h://` (with the extra `socks`), with a user and a password if the proxy
-    requires them. With None, the channel connects directly. By default the environment decides
-    (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY; the lower-case name takes precedence), except
-    for loopback. The proxy resolves the name of the exchange.
+    `proxy` is the URL of a proxy: `http://` (through which the channel opens a tunnel with
+    CONNECT), `socks5://` or `socks5h://` (with the extra `socks`), with a user and a password if
+    the proxy requires them. With None, the channel connects directly. By default the environment
+    decides (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY; the lower-case name takes precedence),
+    except for loopback. The proxy resolves the name of the exchange.
 
     `trace` is called with each line of a trace of this connection: pass the `write` method of a
     file, for example. See `bitget_proto.record`.
 
-    `observe(event, time)` is called for each event, outcome and `Final`, including those that a call
-    waits for. It must return quickly. `bitget_transports.telemetry` has functions that make metrics
-    and spans.
+    `observe(event, time)` is called for each event, outcome and `Final`, including those that a
+    call waits for. It must return quickly. `bitget_transports.telemetry` has functions that make
+    metrics and spans.
 
     `orders=True` subscribes to changes of the account's orders, which arrive as `OrderUpdate`
     events, and enables `Channel.confirm` and `Channel.cancel_all`. These send REST requests with
     httpx (the extra `rest`) or with `rest`: a function that takes a `RestRequest` and its headers,
     sends the request to the exchange, and returns the status and the body of the answer. Without
     `rest`, requests go to the exchange's REST host if `url` is one of the exchange's own URLs, and
-    otherwise to the host of `url`. Before the first login, the exchange's time is requested by
-    REST, without headers, if the wall clock seems wrong or the answer to the handshake has no date.
+    otherwise to the host of `url`. Before the first login, an unsigned REST request fetches the
+    exchange's time, if the wall clock seems wrong or the answer to the handshake has no date.
 
-    If `wall_clock`, `trace` or `observe` raises an `Exception`, no cancel is stopped. The exception
-    is a `CallerError` in `events`, and is logged with its traceback to the logger
-    `bitget_transports`.
+    If `wall_clock`, `trace` or `observe` raises an `Exception`, cancels continue. The exception is
+    a `CallerError` in `events`, and is logged with its traceback to the logger `bitget_transports`.
 
     If the `with` block ends without an exception, the channel waits for the cancels in flight, as
     `Channel.close` does. With an exception, the channel ends at once.
@@ -184,11 +183,11 @@ def open_session(
     """Connect, log in, and stay connected: like `connect`, but when a connection is lost, the next
     one takes over its cancels.
 
-    The session keeps dialling, with backoff, until the exchange refuses its login for good, and
-    moves to a new connection before the exchange closes the old one. All of this happens only
-    during calls of the channel, `pump` included. `jitter` returns numbers from 0 to 1, which spread
-    the dials of many clients. When the exchange refuses the timestamp of a login, the next login
-    uses the exchange's own time, from its answer to the handshake.
+    The session redials, with backoff, until the exchange refuses its login for good. It also moves
+    to a new connection before the exchange closes the old one. All of this happens only during
+    calls of the channel, `pump` included. `jitter` returns numbers from 0 to 1, which spread the
+    dials of many clients. When the exchange refuses the timestamp of a login, the next login uses
+    the exchange's own time, from its answer to the handshake.
 
     With `SessionConfig.rest_after`, cancels that no connection takes are sent by REST, with httpx
     (the extra `rest`) or with `rest`: see `connect`. If `rest` raises, the cancel may have reached
@@ -199,7 +198,8 @@ def open_session(
     for example. See `bitget_proto.record`.
 
     Raises: the same as `connect`; ConnectFailed also when no login was accepted within
-    `Limits.up_timeout`; ImportError if `rest_after` needs httpx and it is missing.
+    `Limits.up_timeout`; ImportError if `rest_after` is set, `rest` was not passed and httpx is not
+    installed.
     """
 
     def channel() -> SessionChannel:
@@ -254,7 +254,7 @@ class Channel:
 
     @property
     def capacity(self) -> int:
-        """The number of cancels that would be taken now; 0 after the end.
+        """The number of cancels that you can submit now; 0 after the end.
 
         An outcome keeps its place in `Config.max_in_flight` until it is read.
         """
@@ -306,7 +306,7 @@ class Channel:
 
         Raises: LocalProtocolError if the channel was opened without `orders=True`, or for
         `Unresolved(sent=False)`; ValidationError if it is not an outcome;
-        ImportError without httpx and without `rest`.
+        ImportError if `rest` was not passed and httpx is not installed.
         """
         return self._confirming_or_raise().confirm(outcome)
 
@@ -328,8 +328,8 @@ class Channel:
         product lines on unified accounts.
 
         With `by_symbol=True` it begins with the exchange's own request to cancel all orders of an
-        instrument: one request, where a hundred cancels take 10 s. It waits 1 s, and then lists and
-        cancels the orders that are left. The orders that this request has cancelled are not
+        instrument, which is one request; a hundred cancels take 10 s. It waits 1 s, and then lists
+        and cancels the orders that are left. The orders that this request has cancelled are not
         yielded. If the request fails, a warning is logged, and all orders are cancelled one by one.
         On classic accounts the request exists for spot only: see `RestCodec.cancel_by_symbol`.
 
@@ -446,8 +446,8 @@ class Channel:
                     # Nothing in flight can free a place, and only the caller can read the outcomes
                     # that fill all places: waiting here would never end.
                     raise NoRoom(
-                        "unread outcomes hold every place of Config.max_in_flight: read "
-                        "channel.events, or continue the cancel_many that was started before"
+                        "unread outcomes use up Config.max_in_flight: read channel.events, or "
+                        "continue the cancel_many that was started before"
                     )
                 else:
                     self._driver.run_once(inf)
@@ -572,4 +572,4 @@ def _entered(channel: AnyChannel) -> Generator[AnyChannel]:
 
 
 def _no_wake() -> None:
-    """Nothing waits in another task: the caller itself looks for outcomes."""
+    """The `wake` of a blocking call, which looks for outcomes itself."""

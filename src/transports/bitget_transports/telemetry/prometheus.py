@@ -78,7 +78,10 @@ class PrometheusMetrics:
             "bitget_cancels_in_flight", "Cancels without an outcome.", channel, registry=registry
         )
         self._capacity = Gauge(
-            "bitget_cancel_capacity", "Cancels that would be taken now.", channel, registry=registry
+            "bitget_cancel_capacity",
+            "Cancels that can be submitted now.",
+            channel,
+            registry=registry,
         )
 
     def channel(self, name: str) -> Callable[[Event | SessionEvent | Final, float], None]:
