@@ -77,7 +77,7 @@ def test_an_id_in_use_is_refused_and_nothing_changes() -> None:
     ids = RequestIds("p")
     with pytest.raises(
         ValidationError,
-        match=r"^the id 'p7' is in flight: pass another one, or none to have one made$",
+        match=r"^the id 'p7' is in flight: pass another id, or leave id out to have one generated$",
     ):
         ids.check("p7", has("p7").get)
     assert ids.make() == "p1"
