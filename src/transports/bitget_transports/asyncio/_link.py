@@ -62,7 +62,7 @@ class AsyncioLink(asyncio.BufferedProtocol, ABC):
         self._last: tuple[tuple[str, ...], int, int] = ((), 0, 0)
         """The ids and the size of the last frame, and `_total_queued` at its end."""
         self._last_refused = False
-        """Whether nothing of that frame was sent, because the transport was closing or failed."""
+        """Whether nothing of the last frame was sent, because the transport was closing or failed."""
         self._abort_timer: asyncio.TimerHandle | None = None
         self._socket_closed = False
         """Whether the transport's socket is closed."""
@@ -153,7 +153,8 @@ class AsyncioLink(asyncio.BufferedProtocol, ABC):
         """Open the WebSocket within `Limits.open_timeout`, or report to the driver why it failed."""
         target, limits = self._target, self._driver.limits
         via = target.proxy if sock is None else None
-        # The proxy, for error messages. None once its tunnel is open: later errors are the exchange's.
+        # The proxy, for error messages. None once its tunnel is open: later errors are the
+        # exchange's.
         bound = asyncio.timeout(limits.open_timeout)
         try:
             async with bound:
