@@ -153,8 +153,10 @@ REFUSED: dict[
         late,
         lambda it: it.cancel(ORDER, 11.0, id="late"),
         ValidationError,
-        "the id 'late' was used for a cancel whose answer may still come: pass another id, or leave id out to have "
-        "one generated",
+        (
+            "the id 'late' was used for a cancel whose answer may still come: pass another id, or "
+            "leave id out to have one generated"
+        ),
     ),
     "an id of a frame of one's own": (
         with_own_frame,

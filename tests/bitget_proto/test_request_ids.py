@@ -96,7 +96,7 @@ def test_an_id_of_a_callers_frame_is_refused_for_a_cancel() -> None:
     for id in ("a", "b"):
         with pytest.raises(
             ValidationError,
-            match=f"^the id '{id}' was used for a frame of your own: pass another one",
+            match=f"^the id '{id}' was used for a frame of your own: pass another id",
         ):
             ids.check(id, free)
     assert ids.check("c", free) == "c"

@@ -62,7 +62,7 @@ class AsyncioLink(asyncio.BufferedProtocol, ABC):
         self._last: tuple[tuple[str, ...], int, int] = ((), 0, 0)
         """The ids and the size of the last frame, and `_total_queued` at its end."""
         self._last_refused = False
-        """Whether nothing of the last frame was sent, because the transport was closing or failed."""
+        """Whether nothing of the last frame was sent: the transport was closing, or failed."""
         self._abort_timer: asyncio.TimerHandle | None = None
         self._socket_closed = False
         """Whether the transport's socket is closed."""
