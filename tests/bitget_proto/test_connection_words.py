@@ -147,19 +147,22 @@ REFUSED: dict[
         full_of_one,
         lambda it: it.cancel(ORDER, 1.0, id="one"),
         ValidationError,
-        "the id 'one' is in flight: pass another one, or none to have one made",
+        "the id 'one' is in flight: pass another id, or leave id out to have one generated",
     ),
     "an id whose answer may come": (
         late,
         lambda it: it.cancel(ORDER, 11.0, id="late"),
         ValidationError,
-        "the id 'late' was used for a cancel whose answer may still come: pass another one, or none to have one made",
+        (
+            "the id 'late' was used for a cancel whose answer may still come: pass another id, or "
+            "leave id out to have one generated"
+        ),
     ),
     "an id of a frame of one's own": (
         with_own_frame,
         lambda it: it.cancel(ORDER, 1.0, id="own"),
         ValidationError,
-        "the id 'own' was used for a frame of your own: pass another one, or none to have one made",
+        "the id 'own' was used for a frame of your own: pass another id, or leave id out to have one generated",
     ),
     "a frame with the id of a cancel": (
         full_of_one,

@@ -77,7 +77,7 @@ def test_an_id_in_use_is_refused_and_nothing_changes() -> None:
     ids = RequestIds("p")
     with pytest.raises(
         ValidationError,
-        match=r"^the id 'p7' is in flight: pass another one, or none to have one made$",
+        match=r"^the id 'p7' is in flight: pass another id, or leave id out to have one generated$",
     ):
         ids.check("p7", has("p7").get)
     assert ids.make() == "p1"
@@ -96,7 +96,7 @@ def test_an_id_of_a_callers_frame_is_refused_for_a_cancel() -> None:
     for id in ("a", "b"):
         with pytest.raises(
             ValidationError,
-            match=f"^the id '{id}' was used for a frame of your own: pass another one",
+            match=f"^the id '{id}' was used for a frame of your own: pass another id",
         ):
             ids.check(id, free)
     assert ids.check("c", free) == "c"

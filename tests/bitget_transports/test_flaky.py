@@ -86,7 +86,7 @@ def test_untouched_data_arrives_complete_and_in_order(treatment: Treatment) -> N
             got += client.recv(65_536)
         writer.join()
         assert got == sent + b"the end"
-        assert proxy.befallen.total() == 0
+        assert proxy.applied.total() == 0
 
 
 @pytest.mark.parametrize("piece", [None, 1])
@@ -154,7 +154,7 @@ def test_a_connection_is_closed_after_exactly_the_given_bytes(way: Way, after: i
         end = time.monotonic() + 5.0
         while proxy.alive and time.monotonic() < end:
             time.sleep(0.01)
-        assert (proxy.befallen[NetworkFault.CLOSE], proxy.alive, proxy.connections) == (1, 0, 1)
+        assert (proxy.applied[NetworkFault.CLOSE], proxy.alive, proxy.connections) == (1, 0, 1)
     if way is Way.OUT:
         assert seen == [b"x" * after]
 

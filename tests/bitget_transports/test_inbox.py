@@ -92,7 +92,7 @@ class Harness:
         self.drain()
 
     def fill(self, waiter: Waiter) -> None:
-        while self.router.take_next_order(waiter, 0.0, None):
+        while self.router.submit_next_order(waiter, 0.0, None):
             self.drain()
 
     def events(self) -> list[object]:
@@ -439,7 +439,7 @@ def test_ten_thousand_cancels_leave_nothing_behind() -> None:
         harness.answer(f"x{number}")
         harness.router.pop_outcome(waiter)
     router = harness.router
-    assert (router._waiting, len(router._outcomes), len(router._events), router._unread) == (
+    assert (router._waiting, len(router._event_outcomes), len(router._events), router._unread) == (
         {},
         0,
         0,

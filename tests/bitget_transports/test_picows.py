@@ -69,7 +69,7 @@ def held(frame: int, sent: int) -> Any:
     link._transport.is_closing.return_value = False
     link._transport.get_extra_info.return_value = None
     link._transport.get_write_buffer_size.return_value = frame - sent
-    link.wrote(("a",), frame)
+    link.record_write(("a",), frame)
     link.pause_writing()
     return link
 
@@ -126,7 +126,7 @@ def text_frame(**options: Any) -> Mock:
 def test_after_a_frame_that_picows_refused_no_message_is_read() -> None:
     """picows passes on the frame before the refused one, and may parse later ones."""
     link = held(100, sent=0)
-    link._close_given = False
+    link._close_queued = False
     refused = Mock(is_close_frame_sent=True)
     refused.close_handshake.sent.reason = "Received CLOSE with invalid close code: 999"
     link.on_ws_frame(refused, text_frame(tail_size=0, last_in_buffer=True))
@@ -145,7 +145,7 @@ def test_after_a_frame_that_picows_refused_no_message_is_read() -> None:
 
 def test_a_decode_error_of_the_callers_code_is_not_the_peers() -> None:
     link = held(100, sent=0)
-    link.failed = Mock()
+    link.abort_with = Mock()
     error = UnicodeDecodeError("utf-8", b"\xff", 0, 1, "in a signal handler")
 
     def interrupted() -> str:
@@ -153,7 +153,7 @@ def test_a_decode_error_of_the_callers_code_is_not_the_peers() -> None:
 
     frame = text_frame(last_in_buffer=True, get_payload_as_utf8_text=interrupted)
     link.on_ws_frame(Mock(is_close_frame_sent=False), frame)
-    link.failed.assert_called_once_with(error)
+    link.abort_with.assert_called_once_with(error)
 
 
 def test_a_socket_that_uvloop_closed_after_the_answer_is_forgotten(

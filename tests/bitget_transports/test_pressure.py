@@ -35,7 +35,7 @@ def left_in(channel: Any) -> int:
     """Return how many entries the router keeps for cancels."""
     router = getattr(channel, "blocking", channel)._router
     return int(
-        len(router._waiting) + len(router._outcomes) + router._unread + len(router._listeners)
+        len(router._waiting) + len(router._event_outcomes) + router._unread + len(router._listeners)
     )
 
 

@@ -188,7 +188,7 @@ def chaos(
     unrequested = (event for event in events if isinstance(event, Accepted | Rejected | Unresolved))
     broken += [f"an outcome of no requested cancel: {event!r}" for event in unrequested]
     return Result(
-        transport, policy, seconds, outcomes, events, proxy.connections, proxy.befallen, broken
+        transport, policy, seconds, outcomes, events, proxy.connections, proxy.applied, broken
     )
 
 
@@ -267,7 +267,7 @@ def confirmed_chaos(
     broken += broken_finals(pairs, book, offset)
     broken += [f"order {order.order_id}: still open at the end" for order in exchange.live]
     broken += [f"order {id}: no outcome" for id in book.keys() - counts.keys()]
-    return Confirmed(transport, policy, seconds, pairs, proxy.befallen, broken)
+    return Confirmed(transport, policy, seconds, pairs, proxy.applied, broken)
 
 
 def make_exchange(

@@ -55,7 +55,7 @@ class RequestIds:
         why = "was used for a frame of your own" if id in self._own else taken(id)
         if why is not None:
             raise ValidationError(
-                f"the id {id!r} {why}: pass another one, or none to have one made"
+                f"the id {id!r} {why}: pass another id, or leave id out to have one generated"
             )
         self._reserve(id)
         return id

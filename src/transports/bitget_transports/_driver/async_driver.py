@@ -161,8 +161,8 @@ class AsyncDriver(Driver):
 
 
 async def _ask_rest(rest: RestCancels, send: SendRest, cancel: RestCancel) -> None:
-    with rest.asking(cancel) as asked:
-        asked.answer = await send(cancel.request, rest.headers(cancel, asked))
+    with rest.asking(cancel) as pending:
+        pending.answer = await send(cancel.request, rest.headers(cancel, pending))
 
 
 class Owner:

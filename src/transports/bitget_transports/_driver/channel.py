@@ -321,7 +321,7 @@ class OutcomeIterator:
         self._iterated = True
         try:
             while not waiter.abandoned:
-                more = driver.take_orders(waiter, self._timeout, self._policy)
+                more = driver.submit_orders(waiter, self._timeout, self._policy)
                 if more:
                     await driver.pause()
                 if waiter.outcomes:

@@ -132,7 +132,7 @@ class Confirmer:
         waiter.expected += 1
         self._advance()
 
-    def leave(self, waiter: FinalWaiter) -> None:
+    def stop_waiting(self, waiter: FinalWaiter) -> None:
         """Stop waiting, and let another call serve if this one did."""
         waiter.expected, waiter.wake = 0, _do_nothing
         waiter.finals.clear()
@@ -197,12 +197,12 @@ class Confirmer:
     # --- requests ---
 
     @contextmanager
-    def asking(self, look_up: LookUp) -> Generator[Asked]:
+    def asking(self, look_up: LookUp) -> Generator[PendingRequest]:
         """Report to the reconciler what became of a look-up. An exception inside is no answer."""
-        asked = Asked(self.rest.look_up(look_up.question))
+        pending = PendingRequest(self.rest.look_up(look_up.question))
         try:
-            yield asked
-            reply = self.read(look_up.question, asked.answer)
+            yield pending
+            reply = self.read(look_up.question, pending.answer)
         except Exception as error:  # noqa: BLE001 - no answer, whatever the reason
             self._failed(look_up, self.account.why(error))
         except BaseException:
@@ -213,26 +213,28 @@ class Confirmer:
             self._advance()
 
     @contextmanager
-    def cancelling_by_symbol(self, request: RestRequest, log: ChannelLog) -> Generator[Asked]:
+    def cancelling_by_symbol(
+        self, request: RestRequest, log: ChannelLog
+    ) -> Generator[PendingRequest]:
         """Send the request to cancel by symbol. If it fails, log why: the list of open orders shows
         what it has done.
         """
-        asked = Asked(request)
+        pending = PendingRequest(request)
         try:
-            yield asked
-            failure = self.rest.read_taken(*as_answer(asked.answer))
+            yield pending
+            failure = self.rest.read_taken(*as_answer(pending.answer))
         except Exception as error:  # noqa: BLE001 - no answer, whatever the reason
             failure = NoAnswer(self.account.why(error))
         if failure is not None:
             log.not_cancelled_by_symbol(failure.reason)
 
     @contextmanager
-    def asking_time(self) -> Generator[Asked]:
+    def asking_time(self) -> Generator[PendingRequest]:
         """Set `server_time` from a request made inside. An exception inside counts as no answer."""
-        asked, began = Asked(self.rest.server_time()), clock()
+        pending, began = PendingRequest(self.rest.server_time()), clock()
         try:
-            yield asked
-            found = self.rest.read_server_time(*as_answer(asked.answer))
+            yield pending
+            found = self.rest.read_server_time(*as_answer(pending.answer))
         except Exception:  # noqa: BLE001 - no answer, whatever the reason
             found = None
         if found is not None:
@@ -280,7 +282,7 @@ class Confirmer:
 
 
 @attrs.define
-class Asked:
+class PendingRequest:
     """A request that is being sent."""
 
     request: RestRequest
@@ -307,15 +309,15 @@ class Listing:
         self._failures = 0
 
     @contextmanager
-    def asking(self) -> Generator[Asked]:
+    def asking(self) -> Generator[PendingRequest]:
         """Read one page.
 
         Raises: RestFailed after the last attempt.
         """
-        asked = Asked(self._confirmer.rest.look_up(self._question))
+        pending = PendingRequest(self._confirmer.rest.look_up(self._question))
         try:
-            yield asked
-            page = self._confirmer.read(self._question, asked.answer)
+            yield pending
+            page = self._confirmer.read(self._question, pending.answer)
         except Exception as error:  # noqa: BLE001 - no answer, whatever the reason
             page = NoAnswer(self._confirmer.account.why(error))
         if isinstance(page, OrderPage):

@@ -87,7 +87,7 @@ class AsyncConfirming:
             await self._arrive(waiter)
             return waiter.finals.popleft()
         finally:
-            self._confirmer.leave(waiter)
+            self._confirmer.stop_waiting(waiter)
 
     async def cancel_all(
         self,
@@ -129,19 +129,19 @@ class AsyncConfirming:
                             ended.add(final)
                             yield final.outcome, final
                 finally:
-                    confirmer.leave(waiter)
+                    confirmer.stop_waiting(waiter)
 
     async def _cancel_by_symbol(self, request: RestRequest) -> None:
-        with self._confirmer.cancelling_by_symbol(request, self._driver.log) as asked:
-            headers = self._confirmer.signed(asked.request)
-            asked.answer = await self._send(asked.request, headers)
+        with self._confirmer.cancelling_by_symbol(request, self._driver.log) as pending:
+            headers = self._confirmer.signed(pending.request)
+            pending.answer = await self._send(pending.request, headers)
 
     async def ask_time(self) -> None:
         """Request the exchange's time by REST. Then log in, with or without an answer."""
         with suppress(TimeoutError):
             async with self._driver.bounded(TIMEOUT):
-                with self._confirmer.asking_time() as asked:
-                    asked.answer = await self._send(asked.request, {})
+                with self._confirmer.asking_time() as pending:
+                    pending.answer = await self._send(pending.request, {})
         self._driver.time_answered(self._confirmer.server_time)
 
     async def _open_orders(self, listing: Listing) -> list[CancelOrder]:
@@ -152,9 +152,9 @@ class AsyncConfirming:
         while not listing.complete:
             if listing.delay:
                 await self._driver.wait(self._driver.flag(), listing.delay)
-            with listing.asking() as asked:
-                headers = self._confirmer.signed(asked.request)
-                asked.answer = await self._send(asked.request, headers)
+            with listing.asking() as pending:
+                headers = self._confirmer.signed(pending.request)
+                pending.answer = await self._send(pending.request, headers)
         return listing.orders
 
     async def _arrive(self, waiter: FinalWaiter) -> None:
@@ -185,6 +185,6 @@ class AsyncConfirming:
             self._confirmer.stop_serving(waiter)
 
     async def _ask(self, look_up: LookUp) -> None:
-        with self._confirmer.asking(look_up) as asked:
-            headers = self._confirmer.signed(asked.request)
-            asked.answer = await self._send(asked.request, headers)
+        with self._confirmer.asking(look_up) as pending:
+            headers = self._confirmer.signed(pending.request)
+            pending.answer = await self._send(pending.request, headers)

@@ -64,7 +64,7 @@ REST = 0
 """Stands for REST among the links that are busy: see `Session.poll`."""
 
 _FILL_SECONDS = 1e-2
-"""Seconds for which orders are taken before arrived messages are processed."""
+"""Seconds for which orders are submitted before arrived messages are processed."""
 
 
 class Link(Protocol):
@@ -312,16 +312,16 @@ class Driver(ABC):
 
     # --- many at once ---
 
-    def take_orders(self, waiter: Waiter, timeout: float | None, policy: Policy | None) -> bool:
-        """Take as many of the waiter's orders as there is room for, and drain after each.
+    def submit_orders(self, waiter: Waiter, timeout: float | None, policy: Policy | None) -> bool:
+        """Submit as many of the waiter's orders as there is room for, and drain after each.
 
         Return whether there may be more: it stops after 10 ms, so that arrived messages are
         processed.
 
-        Raises: the same as `OutcomeRouter.take_next_order`.
+        Raises: the same as `OutcomeRouter.submit_next_order`.
         """
         stop = self.now() + _FILL_SECONDS
-        while self.router.take_next_order(waiter, self.now(), timeout, policy):
+        while self.router.submit_next_order(waiter, self.now(), timeout, policy):
             self.drain(self.now())  # the iterable may have been slow
             if self.now() >= stop:
                 return True

@@ -219,8 +219,8 @@ class ChannelLog:
             case Lapsed():
                 self._log(
                     logging.ERROR,
-                    "guard: lapsed: the exchange may have cancelled all orders, and may cancel none "
-                    "later",
+                    "guard: lapsed: the exchange may have cancelled all orders, and orders placed "
+                    "from now on may be unprotected",
                 )
             case Stopped():
                 self._log(

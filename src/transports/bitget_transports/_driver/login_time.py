@@ -24,12 +24,12 @@ class LoginTime:
     def __init__(
         self,
         account: Account,
-        first: FirstLogin,
+        first_login: FirstLogin,
         log: ChannelLog,
         report: Callable[[CallerError], None],
     ) -> None:
         self._account = account
-        self._first = first
+        self._first_login = first_login
         self._log = log
         self._report = report
         self._use_exchange_time = False
@@ -58,7 +58,7 @@ class LoginTime:
         """
         return (
             not self._asked
-            and not self._first.accepted
+            and not self._first_login.accepted
             and (self._use_exchange_time or theirs is None or self._is_skewed(theirs))
         )
 
@@ -95,18 +95,18 @@ class LoginTime:
 
         If the wall clock fails, report that and return None, unless the exchange's time is used.
         """
-        now, first = self._account.sign_now(), self._first
-        self._clock_failed, first.skew = isinstance(now, CallerError), None
+        now, first_login = self._account.sign_now(), self._first_login
+        self._clock_failed, first_login.skew = isinstance(now, CallerError), None
         if isinstance(now, CallerError):
-            first.dial_failure = ConnectFailed(clock_failed(now))
-            first.dial_failure.__cause__ = now.error
+            first_login.dial_failure = ConnectFailed(clock_failed(now))
+            first_login.dial_failure.__cause__ = now.error
             self._report(now)
             login = None
         else:
             time, login = now
             if theirs is not None:
-                first.skew = time - theirs
-                self._log.skewed(first.skew)
+                first_login.skew = time - theirs
+                self._log.skewed(first_login.skew)
         return (
             self._account.sign(theirs) if self._use_exchange_time and theirs is not None else login
         )

@@ -6,8 +6,8 @@ Rules for changes:
   is ever dropped: each keeps a place in the channel's capacity until it is read.
 - Other events are kept up to a bound. Beyond it the oldest are dropped, and a `Dropped` gives their
   number.
-- Abandoning a wait abandons nothing else: outcomes that it did not fetch, and later ones, become
-  events.
+- When a wait is abandoned, its requests continue. Outcomes that it did not fetch, and later ones,
+  become events.
 - An exception such as Ctrl-C may interrupt any call. So always add an outcome to its new container
   before removing it from the old one, and call nothing between removing an outcome and returning
   it: Python checks for signals at calls and in loops.
@@ -94,11 +94,14 @@ class OutcomeRouter:
         self._max_chars = limits.max_event_chars
         self._waiting: dict[str, tuple[Waiter, CancelOrder, float]] = {}
         """For each id: the waiter, the order, and when the cancel was taken."""
-        self._outcomes: deque[tuple[int, Outcome]] = deque()
+        self._event_outcomes: deque[tuple[int, Outcome]] = deque()
+        """The outcomes that became events because no call waits for them, with their numbers."""
         self._events: deque[tuple[int, Event | SessionEvent]] = deque()
+        """The other events, with their numbers."""
         self._chars = 0
         """The number of characters from the exchange in these events."""
-        self._count = 0
+        self._sequence = 0
+        """The number of the newest event, including outcomes."""
         self._dropped = 0
         self._unread = 0
         """The number of outcomes that were not fetched, in waiters and in events."""
@@ -113,7 +116,7 @@ class OutcomeRouter:
         return max(0, self.core.capacity - self._unread)
 
     @property
-    def taking(self) -> bool:
+    def takes_cancels(self) -> bool:
         """Whether cancels are taken, now or when there is room again."""
         return self.closing is None and self.core.state not in _ENDING
 
@@ -130,12 +133,12 @@ class OutcomeRouter:
         *,
         urgent: bool = False,
     ) -> None:
-        """Submit a cancel on behalf of this waiter. If the channel has ended, the waiter
-        immediately gets `Unresolved(sent=False)`, not an exception.
+        """Submit a cancel on behalf of this waiter. If the channel takes no more cancels, the
+        waiter immediately gets `Unresolved(sent=False)`, not an exception.
 
         Raises: the same as `Connection.cancel`, except that the end of the channel is not an error.
         """
-        if self._unread and not self.room and self.taking:
+        if self._unread and not self.room and self.takes_cancels:
             raise NoRoom(
                 f"{self._unread} unread outcomes hold the places of Config.max_in_flight: read "
                 "channel.events"
@@ -144,7 +147,7 @@ class OutcomeRouter:
             taken = self.core.cancel(order, now, id, timeout, policy, urgent)
             self._waiting[taken] = (waiter, order, now)
         except LocalProtocolError as error:
-            if self.taking or raised_by_caller(error):
+            if self.takes_cancels or raised_by_caller(error):
                 raise
         else:
             waiter.expected += 1
@@ -155,19 +158,20 @@ class OutcomeRouter:
         waiter.wake()
         self.report(outcome)
 
-    def take_next_order(
+    def submit_next_order(
         self, waiter: Waiter, now: float, timeout: float | None, policy: Policy | None = None
     ) -> bool:
-        """Take the next of the waiter's orders if there is room, and return whether one was taken.
+        """Submit the next of the waiter's orders if there is room, and return whether one was
+        taken.
 
         Raises: the same as `cancel`, and what the iterator of the orders raises. NoRoom only when
         waiting would not help, because unread outcomes hold every place.
         """
         if waiter.orders is None:
             return False
-        if self.taking:
+        if self.takes_cancels:
             only_events_hold_places = (
-                not self.core.in_flight and len(self._outcomes) >= self._unread
+                not self.core.in_flight and len(self._event_outcomes) >= self._unread
             )
             if not self.room and not (only_events_hold_places and not waiter.outcomes):
                 return False
@@ -210,8 +214,8 @@ class OutcomeRouter:
         waiter.abandoned = True
         waiter.orders = None
         while waiter.outcomes:
-            self._count += 1
-            self._outcomes += ((self._count, waiter.outcomes[0]),)
+            self._sequence += 1
+            self._event_outcomes += ((self._sequence, waiter.outcomes[0]),)
             del waiter.outcomes[0]
         self.wake_listeners()
 
@@ -220,7 +224,7 @@ class OutcomeRouter:
 
         Raises: the same as `Connection.close`.
         """
-        if self.taking or (self.closing == "send" and queued == "drop"):
+        if self.takes_cancels or (self.closing == "send" and queued == "drop"):
             self.core.close(now, queued, within)
             self.closing = queued
 
@@ -231,7 +235,7 @@ class OutcomeRouter:
         if self._dropped:
             dropped, self._dropped = Dropped(self._dropped), 0
             return dropped
-        outcomes, events = self._outcomes, self._events
+        outcomes, events = self._event_outcomes, self._events
         if outcomes and (not events or outcomes[0][0] < events[0][0]):
             if self._listeners:
                 self.wake_listeners()
@@ -294,8 +298,8 @@ class OutcomeRouter:
             return
         if isinstance(event, CallerError):
             log_caller_error(event)
-        self._count += 1
-        self._events.append((self._count, event))
+        self._sequence += 1
+        self._events.append((self._sequence, event))
         self._chars += chars(event)
         while self._too_many():
             self._pop_oldest()
@@ -314,7 +318,7 @@ class OutcomeRouter:
         cancels were sent is unknown. If this is interrupted, call it again.
         """
         waiters = {waiter for waiter, _, _ in self._waiting.values()}
-        kept = [outcome for _, outcome in self._outcomes]
+        kept = [outcome for _, outcome in self._event_outcomes]
         reported = {
             (outcome.id, outcome.taken_at)
             for outcome in chain(kept, *(waiter.outcomes for waiter in waiters))
@@ -332,7 +336,7 @@ class OutcomeRouter:
                         why=WhyUnresolved.INTERRUPTED,
                     )
                 )
-            # A waiter that is still registered here gets no more outcomes.
+            # No more outcomes will arrive for this waiter.
             waiter.expected = 0
             self._waiting.pop(id, None)
         if self.closed is None:
@@ -375,17 +379,20 @@ class OutcomeRouter:
         )
 
     def _add_outcome(self, outcome: Outcome) -> None:
-        self._count += 1
-        self._outcomes.append((self._count, outcome))
+        self._sequence += 1
+        self._event_outcomes.append((self._sequence, outcome))
         self.wake_listeners()
 
     def _not_sent(
         self, order: CancelOrder, now: float, id: str | None, timeout: float | None
     ) -> Outcome:
-        """Return the outcome of a cancel after the end, as if it had been queued just before."""
+        """Return the outcome of a cancel that the channel no longer takes: the same as for a
+        cancel that is still queued when the channel ends.
+        """
         if isinstance(id, str) and id in self._waiting:
             raise ValidationError(
-                f"the id {safe_repr(id)} is in flight: pass another one, or none to have one made"
+                f"the id {safe_repr(id)} is in flight: pass another id, or leave id out to have "
+                "one generated"
             )
         if id is None:
             self._cancels_after_end += 1

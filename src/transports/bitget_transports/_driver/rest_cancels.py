@@ -45,7 +45,7 @@ class RestDriver(Protocol):
 
 
 @attrs.define
-class Asked:
+class PendingRequest:
     """A request that is being sent."""
 
     headers: Mapping[str, str] | None = None
@@ -78,14 +78,14 @@ class RestCancels:
         self._out += 1
 
     @contextmanager
-    def asking(self, cancel: RestCancel) -> Generator[Asked]:
+    def asking(self, cancel: RestCancel) -> Generator[PendingRequest]:
         """Report what became of a request sent inside. An exception counts as no answer."""
-        asked = Asked()
+        pending = PendingRequest()
         try:
-            yield asked
+            yield pending
         except Exception as error:  # noqa: BLE001 - it may come from the caller's function
             reason = self._driver.account.why(error)
-            if asked.headers is None or (self._ours and never_left(error)):
+            if pending.headers is None or (self._ours and never_left(error)):
                 self._not_sent(cancel, reason)
             else:
                 self._end(partial(self._session.rest_failed, cancel.number, reason))
@@ -94,16 +94,16 @@ class RestCancels:
             self._end(partial(self._session.rest_failed, cancel.number, reason))
             raise
         else:
-            self._end(partial(self._answered, cancel, asked.answer))
+            self._end(partial(self._answered, cancel, pending.answer))
 
-    def headers(self, cancel: RestCancel, asked: Asked) -> Mapping[str, str]:
+    def headers(self, cancel: RestCancel, pending: PendingRequest) -> Mapping[str, str]:
         """Return the headers of a request, signed with the current time.
 
         Raises: RestFailed if the wall clock fails.
         """
         account = self._driver.account
-        asked.headers = account.sign_rest(cancel.request, self._driver.login_time.corrected())
-        return asked.headers
+        pending.headers = account.sign_rest(cancel.request, self._driver.login_time.corrected())
+        return pending.headers
 
     def drop(self, cancel: RestCancel) -> None:
         """Report that a request was not sent, because the channel was closed first."""

@@ -91,10 +91,10 @@ class Arrivals:
         self._since_message = 0
         self._quiet = 0
 
-    def settled(self, quiet: int) -> bool:
+    def timers_may_fire(self, quiet_turns: int) -> bool:
         """Return whether timers may fire. Call it after each turn past the deadline.
 
-        After `quiet` turns in a row without a byte, everything counts as processed.
+        After `quiet_turns` turns in a row without a byte, everything counts as processed.
         """
         messages, size = self._latest
         self._latest = (self.messages, self.bytes)
@@ -106,7 +106,7 @@ class Arrivals:
                 self._since_message + self.bytes - size
             )  # fmt: skip
         return (
-            self._quiet >= quiet
+            self._quiet >= quiet_turns
             or self._since_message >= _WITHOUT_MESSAGE
             or self.bytes >= _OVERDUE_BYTES
         )

@@ -54,7 +54,7 @@ from .._driver.single_link import Core, SingleLink
 from .._driver.url import url_for
 from ._httpx_link import Broken, HttpxWebSocket, Refused
 
-_QUIET = 12
+_QUIET_TURNS = 12
 """After this many steps of the event loop without a byte, everything counts as arrived."""
 
 
@@ -285,7 +285,7 @@ class AnyioDriver(AsyncDriver):
                     scope.cancel()
                     await over.wait()
                 for link in list(self._alive):
-                    await link.gone.wait()
+                    await link.finished.wait()
                 if self.last_step is not None:
                     await self.last_step()
             self._tasks.cancel_scope.cancel()
@@ -320,8 +320,8 @@ class AnyioDriver(AsyncDriver):
         self._tasks.start_soon(link.keep_writing)
         return link
 
-    def gone(self, link: _Link) -> None:
-        """The socket of this link is closed."""
+    def forget(self, link: _Link) -> None:
+        """Forget a link whose socket is closed."""
         self._alive.discard(link)
 
     # --- time ---
@@ -343,7 +343,7 @@ class AnyioDriver(AsyncDriver):
     async def _process_arrivals(self) -> None:
         """Wait, in bounded time, for messages that are on their way from the socket to here."""
         self.arrivals.restart()
-        while not self.arrivals.settled(_QUIET):
+        while not self.arrivals.timers_may_fire(_QUIET_TURNS):
             await anyio.lowlevel.checkpoint()
 
 
@@ -368,7 +368,7 @@ class _Link:
 
         self.address = None
         self.stalled_since = inf
-        self.gone = anyio.Event()
+        self.finished = anyio.Event()
         """Set when the socket is closed."""
 
     # --- its tasks ---
@@ -383,8 +383,8 @@ class _Link:
             driver.lost(number, "cancelled")
             self._over = True
             self._to_write.set()
-            self.gone.set()
-            driver.gone(self)
+            self.finished.set()
+            driver.forget(self)
 
     async def keep_writing(self) -> None:
         while not self._over:

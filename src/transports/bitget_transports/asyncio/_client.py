@@ -53,7 +53,7 @@ Framing: TypeAlias = Literal["websockets", "picows"]
 `picows`.
 """
 
-_QUIET = 4
+_QUIET_TURNS = 4
 """Timers fire after this many consecutive iterations of the loop in which no byte arrived.
 
 A link that resumes reading receives its next bytes only in the third iteration after that.
@@ -284,7 +284,7 @@ class AsyncioDriver(AsyncDriver):
                 for request in self._requests:
                     request.cancel()
                 for link in list(self._alive):
-                    await link.gone.wait()
+                    await link.finished.wait()
                 if self._requests:
                     await asyncio.wait(self._requests, timeout=self.limits.close_timeout)
             finally:
@@ -316,7 +316,7 @@ class AsyncioDriver(AsyncDriver):
         # Not `create_task`: with an eager task factory the dial could end before the driver knows
         # the link.
         link.opening = asyncio.Task(link.open(sock), loop=self._loop)
-        link.opening.add_done_callback(link.dialled)
+        link.opening.add_done_callback(link.on_dial_done)
         return link
 
     # --- time ---
@@ -333,7 +333,7 @@ class AsyncioDriver(AsyncDriver):
         self._loop.call_soon(self._process_arrivals)
 
     def _process_arrivals(self) -> None:
-        if self.arrivals.settled(_QUIET):
+        if self.arrivals.timers_may_fire(_QUIET_TURNS):
             self._fire()
         else:
             self._loop.call_soon(self._process_arrivals)

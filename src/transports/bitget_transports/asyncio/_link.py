@@ -5,9 +5,9 @@ The framing is in `_websockets_link` and `_picows_link`.
 
 - Each iteration of the loop processes at most one turn. While more data waits, reading is paused.
 - Opening and closing are bounded. There is a task only during the dial.
-- If `take_back` returns a cancel, not one byte of its frame was sent, and none will be.
-- The end is reported to the driver. `gone` is set once the socket is closed and the dial's task has
-  ended.
+- If `take_back` returns the id of a cancel, no byte of its frame was sent or will be sent.
+- The end is reported to the driver. `finished` is set once the socket is closed and the dial's task
+  has ended.
 """
 
 from __future__ import annotations
@@ -34,14 +34,16 @@ _PARTS_OVER_TLS = 2**19 // PARSER_BYTES
 class AsyncioLink(asyncio.BufferedProtocol, ABC):
     """One WebSocket, from its dial to its end."""
 
-    def __init__(self, driver: Driver, number: int, on_gone: Callable[[AsyncioLink], None]) -> None:
+    def __init__(
+        self, driver: Driver, number: int, on_finished: Callable[[AsyncioLink], None]
+    ) -> None:
         self._driver = driver
-        self._on_gone = on_gone
+        self._on_finished = on_finished
         """Called when the socket is closed and the task of the dial has ended."""
         self._number = number
         self._target = driver.account.target
         self._race: AddressRace | None = None
-        """The race of the host's addresses; None before it, and for a socket that was given."""
+        """The race of the host's addresses; None before it begins, and with `sock=`."""
         self._transport: asyncio.Transport | None = None
         # asyncio allocates 256 KiB for each read, which costs 13 µs for each message. A memoryview,
         # because asyncio's TLS writes into slices of it.
@@ -51,23 +53,23 @@ class AsyncioLink(asyncio.BufferedProtocol, ABC):
         """The next turn, while something waits for it."""
         self._paused = False
         """Whether reading is paused."""
-        self._lost = False
+        self._transport_lost = False
         """Whether the transport has ended."""
-        self._lost_by: Exception | None = None
+        self._transport_error: Exception | None = None
         """Why the transport ended, if it failed."""
-        self._given = 0
-        """The number of bytes that were passed to the transport so far."""
+        self._total_queued = 0
+        """The number of bytes passed to the transport so far, sent or not."""
         self._last: tuple[tuple[str, ...], int, int] = ((), 0, 0)
-        """The ids and the size of the last frame, and `_given` at its end."""
-        self._transport_ending = False
-        """Whether the transport refused that frame."""
+        """The ids and the size of the last frame, and `_total_queued` at its end."""
+        self._last_refused = False
+        """Whether nothing of the last frame was sent: the transport was closing, or failed."""
         self._abort_timer: asyncio.TimerHandle | None = None
-        self._closed = False
+        self._socket_closed = False
         """Whether the transport's socket is closed."""
 
         self.opening: asyncio.Task[None] | None = None
         self.stalled_since = inf
-        self.gone = asyncio.Event()
+        self.finished = asyncio.Event()
         """Set when the socket is closed and the task of the dial has ended."""
 
     # --- for the framing ---
@@ -87,7 +89,7 @@ class AsyncioLink(asyncio.BufferedProtocol, ABC):
 
     @abstractmethod
     def write(self, text: str, ids: tuple[str, ...]) -> None:
-        """Like `Link.write`; calls `wrote` with what was passed to the transport."""
+        """Like `Link.write`; calls `record_write` with what was passed to the transport."""
 
     @abstractmethod
     def hang_up(self, code: int, reason: str) -> None:
@@ -101,17 +103,17 @@ class AsyncioLink(asyncio.BufferedProtocol, ABC):
     def report_end(self) -> None:
         """Report the end of the transport, after all that arrived was processed."""
 
-    def wrote(self, ids: tuple[str, ...], size: int) -> None:
+    def record_write(self, ids: tuple[str, ...], size: int) -> None:
         """Record that a frame was passed to the transport. `size` is 0 when the frame was refused."""
-        self._given += size
-        self._last = (ids, size, self._given)
+        self._total_queued += size
+        self._last = (ids, size, self._total_queued)
         if not size or (self._transport is not None and self._transport.is_closing()):
             # The peer has closed, or the transport failed: the end is about to be reported. All
             # earlier frames were sent.
-            self._transport_ending = True
+            self._last_refused = True
             self.pause_writing()
 
-    def failed(self, error: BaseException) -> None:
+    def abort_with(self, error: BaseException) -> None:
         """End the link after an exception of the caller's own code in a callback, such as a signal
         handler, and pass the exception to the loop.
 
@@ -119,9 +121,9 @@ class AsyncioLink(asyncio.BufferedProtocol, ABC):
         uvloop does not stop at a KeyboardInterrupt.
         """
         self.abort()
-        self.report(error)
+        self.pass_to_loop(error)
 
-    def report(self, error: BaseException) -> None:
+    def pass_to_loop(self, error: BaseException) -> None:
         """Pass an exception of the caller's own code to the loop, because no call of the caller can
         raise it.
         """
@@ -134,11 +136,11 @@ class AsyncioLink(asyncio.BufferedProtocol, ABC):
         else:
             loop.call_soon(_raise, error)
 
-    def closed(self) -> None:
-        """The transport's socket is closed."""
-        self._closed = True
+    def on_socket_closed(self) -> None:
+        """Note that the transport's socket is closed."""
+        self._socket_closed = True
         if self.opening is None or self.opening.done():
-            self._gone()
+            self._finish()
 
     # --- the dial ---
 
@@ -151,7 +153,8 @@ class AsyncioLink(asyncio.BufferedProtocol, ABC):
         """Open the WebSocket within `Limits.open_timeout`, or report to the driver why it failed."""
         target, limits = self._target, self._driver.limits
         via = target.proxy if sock is None else None
-        """The proxy, until it has connected to the exchange."""
+        # The proxy, for error messages. None once its tunnel is open: later errors are the
+        # exchange's.
         bound = asyncio.timeout(limits.open_timeout)
         try:
             async with bound:
@@ -177,7 +180,7 @@ class AsyncioLink(asyncio.BufferedProtocol, ABC):
             else:
                 failure = could_not_connect(target, error, via)
                 if raised_by_caller(error, target.tls, "picows", "uvloop", package_of_loop()):
-                    self.report(error)
+                    self.pass_to_loop(error)
         finally:
             if sock is not None and self._transport is None:
                 sock.close()
@@ -185,23 +188,23 @@ class AsyncioLink(asyncio.BufferedProtocol, ABC):
             self.abort()
             self._driver.failed(self._number, failure)
 
-    def dialled(self, opening: asyncio.Task[None]) -> None:
-        """The dial has ended. A cancelled dial may not have started, and uvloop then does not
-        report the end of its transport.
+    def on_dial_done(self, opening: asyncio.Task[None]) -> None:
+        """Handle the end of the dial's task. If it was cancelled, nothing else may report the end:
+        the task may never have started, and uvloop may not call `connection_lost`.
         """
         if self._transport is None or opening.cancelled():
             self.abort()
-            self._gone()
+            self._finish()
             # Code that cancels all tasks cancels this one too, and a call may wait for the dial.
             self._driver.lost(self._number, "the dial was cancelled")
-        elif self._closed:
-            self._gone()
+        elif self._socket_closed:
+            self._finish()
 
     # --- callbacks of the transport ---
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        # TLS gives the number of bytes that it holds. At the end of the stream it drops those that
-        # do not fit.
+        # TLS passes the number of bytes that it holds as `sizehint`. At the end of the stream, it
+        # drops bytes that do not fit into the buffer.
         if sizehint > len(self._buffer):
             self._buffer = memoryview(bytearray(sizehint))
         return self._buffer
@@ -218,9 +221,9 @@ class AsyncioLink(asyncio.BufferedProtocol, ABC):
                 self._hold_back()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._lost, self._lost_by = True, exc
+        self._transport_lost, self._transport_error = True, exc
         if self._turn is None:
-            self._report_end()
+            self._report_end_safely()
 
     def pause_writing(self) -> None:
         self.stalled_since = self._driver.now()
@@ -241,8 +244,8 @@ class AsyncioLink(asyncio.BufferedProtocol, ABC):
         # A TLS transport does not show what was sent.
         tls = self._target.tls is not None
         if tls or (
-            not self._transport_ending
-            and self._transport.get_write_buffer_size() < size + self._given - end
+            not self._last_refused
+            and self._transport.get_write_buffer_size() < size + self._total_queued - end
         ):
             return ()
         self._stop_sending()
@@ -265,7 +268,9 @@ class AsyncioLink(asyncio.BufferedProtocol, ABC):
             self.opening.cancel()
 
     def close(self) -> None:
-        """Write what is left in bounded time and close: the peer has ended the WebSocket."""
+        """Close once the buffered bytes are written, or after `Limits.close_timeout`. Called when
+        the WebSocket has ended.
+        """
         if self._transport is not None:
             self._transport.close()
             self.abort_after_close_timeout()
@@ -273,7 +278,7 @@ class AsyncioLink(asyncio.BufferedProtocol, ABC):
     def abort_after_close_timeout(self) -> None:
         """Abort the socket if it is not closed within `Limits.close_timeout`."""
         timeout = self._driver.limits.close_timeout
-        if self._abort_timer is None and timeout is not None and not self._lost:
+        if self._abort_timer is None and timeout is not None and not self._transport_lost:
             self._abort_timer = asyncio.get_running_loop().call_later(timeout, self.abort)
 
     def take_turn_soon(self) -> None:
@@ -283,15 +288,15 @@ class AsyncioLink(asyncio.BufferedProtocol, ABC):
     # --- inside ---
 
     def _next_turn(self) -> None:
-        """Take a turn. Resume reading only in an iteration of the loop without a turn: uvloop would
-        take another turn in the same iteration.
+        """Process the next part. Resume reading only if nothing was waiting: uvloop would otherwise
+        read and process more in the same iteration of the loop.
         """
         self._turn = None
         idle = not self._unprocessed
         self._take_turn(self._unprocessed.next_part())
         if idle:
             self._set_reading(paused=False)
-        elif self._turn is None and not self._lost:
+        elif self._turn is None and not self._transport_lost:
             self.take_turn_soon()
 
     def _take_turn(self, part: bytes) -> None:
@@ -299,12 +304,12 @@ class AsyncioLink(asyncio.BufferedProtocol, ABC):
             self._driver.arrivals.bytes += len(part)
             self.process(part)
         except BaseException as error:  # noqa: BLE001 - given to the loop
-            self.failed(error)
+            self.abort_with(error)
         if self._unprocessed:
             self._hold_back()
             self.take_turn_soon()
-        elif self._lost:
-            self._report_end()
+        elif self._transport_lost:
+            self._report_end_safely()
 
     def _hold_back(self) -> None:
         """Read nothing more while data waits; uvloop would read up to 32 times in a row.
@@ -318,17 +323,18 @@ class AsyncioLink(asyncio.BufferedProtocol, ABC):
     def _set_reading(self, *, paused: bool) -> None:
         if paused is not self._paused and self._transport is not None:
             self._paused = paused
-            if not self._lost and not self._transport.is_closing():
+            if not self._transport_lost and not self._transport.is_closing():
                 if paused:
                     self._transport.pause_reading()
                 else:
                     self._transport.resume_reading()
 
-    def _report_end(self) -> None:
+    def _report_end_safely(self) -> None:
+        """Call `report_end`. If it raises, abort and pass the exception to the loop."""
         try:
             self.report_end()
         except BaseException as error:  # noqa: BLE001 - given to the loop
-            self.failed(error)
+            self.abort_with(error)
 
     def _stop_sending(self) -> None:
         """Stop sending now. uvloop's `abort` drops its buffer only in the next iteration of the
@@ -341,17 +347,19 @@ class AsyncioLink(asyncio.BufferedProtocol, ABC):
                 same.shutdown(socket.SHUT_WR)
 
     def _socket(self) -> socket.socket | None:
-        """Return the transport's socket; None when it is closed: its number may be reused."""
-        if self._transport is None or self._lost:
+        """Return the transport's socket; None when it is closed, because its file descriptor may
+        have been reused.
+        """
+        if self._transport is None or self._transport_lost:
             return None
         found: socket.socket | None = self._transport.get_extra_info("socket")
         return found
 
-    def _gone(self) -> None:
+    def _finish(self) -> None:
         if self._abort_timer is not None:
             self._abort_timer.cancel()
-        self.gone.set()
-        self._on_gone(self)
+        self.finished.set()
+        self._on_finished(self)
 
 
 def _raise(error: BaseException) -> None:

@@ -5,7 +5,7 @@
   bounded turns.
 - picows itself answers only protocol errors: pings and close frames are answered here.
 - picows silently drops what is written after a close frame: check before writing.
-- An exception from a callback is lost, so no callback raises: see `failed`.
+- An exception from a callback is lost, so no callback raises: see `abort_with`.
 - Memory is bounded, whatever the peer does: by the size limit for frames and messages, and by
   keeping only one pong.
 - picows does not check all rules of RFC 6455. The others are checked here: see `rfc6455`. It
@@ -72,8 +72,10 @@ shut down.
 class PicowsLink(AsyncioLink, WSListener):
     """One WebSocket, framed by picows."""
 
-    def __init__(self, driver: Driver, number: int, on_gone: Callable[[AsyncioLink], None]) -> None:
-        super().__init__(driver, number, on_gone)
+    def __init__(
+        self, driver: Driver, number: int, on_finished: Callable[[AsyncioLink], None]
+    ) -> None:
+        super().__init__(driver, number, on_finished)
         limit = frame_limit(driver.max_message)
         self._limit = sys.maxsize if limit is None else limit
         """Maximum size of a message, in bytes."""
@@ -94,8 +96,8 @@ class PicowsLink(AsyncioLink, WSListener):
         """Whether the end must be reported after the messages that arrived before it."""
         self._disconnect_task: asyncio.Task[None] | None = None
         """The task of `_wait_disconnected`; this is the only reference to it."""
-        self._close_given = False
-        """Whether `_given` includes a close frame."""
+        self._close_queued = False
+        """Whether `_total_queued` includes a close frame."""
 
     # --- the dial ---
 
@@ -154,12 +156,12 @@ class PicowsLink(AsyncioLink, WSListener):
         try:
             self._driver.opened(self._number, transport.response.headers.get("Date"))
         except BaseException as error:  # noqa: BLE001 - given to the loop
-            self.failed(error)
+            self.abort_with(error)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         try:
             if self._over is None:
-                refused = transport.is_close_frame_sent and not self._close_given
+                refused = transport.is_close_frame_sent and not self._close_queued
                 # picows passes on the frame before one that it refuses; nothing may come after it.
                 if not refused or frame.tail_size:
                     self._read(transport, frame)
@@ -168,7 +170,7 @@ class PicowsLink(AsyncioLink, WSListener):
             elif frame.msg_type == _CLOSE:
                 self.close()
         except BaseException as error:  # noqa: BLE001 - given to the loop
-            self.failed(error)
+            self.abort_with(error)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         if transport.is_close_frame_sent:
@@ -178,7 +180,7 @@ class PicowsLink(AsyncioLink, WSListener):
                 self._wait_disconnected(transport), loop=asyncio.get_running_loop()
             )
         else:
-            self.closed()
+            self.on_socket_closed()
 
     # --- callbacks of the transport ---
 
@@ -210,7 +212,7 @@ class PicowsLink(AsyncioLink, WSListener):
             self.close()
 
     def report_end(self) -> None:
-        self._driver.lost(self._number, self._over or connection_broken(self._lost_by))
+        self._driver.lost(self._number, self._over or connection_broken(self._transport_error))
 
     # --- methods of `Link` ---
 
@@ -220,12 +222,12 @@ class PicowsLink(AsyncioLink, WSListener):
         data = text.encode()
         # picows may have received the peer's close frame without having passed it on yet.
         if websocket.close_handshake is not None or transport.is_closing():
-            self.wrote(ids, 0)
+            self.record_write(ids, 0)
         else:
             # If this fails, picows may have sent a part directly, past the transport.
             websocket.send(_TEXT, data)
-            self._given += (size := rfc6455.frame_size(len(data)))
-            self._last = (ids, size, self._given)
+            self._total_queued += (size := rfc6455.frame_size(len(data)))
+            self._last = (ids, size, self._total_queued)
 
     def take_back(self) -> tuple[str, ...]:
         # Frames that picows itself writes are not counted: after such a frame, it is unknown how
@@ -234,7 +236,7 @@ class PicowsLink(AsyncioLink, WSListener):
             self._last[1]
             and self._websocket is not None
             and self._websocket.is_close_frame_sent
-            and not self._close_given
+            and not self._close_queued
         ):
             return ()
         return super().take_back()
@@ -273,8 +275,8 @@ class PicowsLink(AsyncioLink, WSListener):
         # Echo the payload: a frame without a code must be answered by one without.
         if not websocket.is_close_frame_sent:
             websocket.send(_CLOSE, payload)
-            self._given += rfc6455.frame_size(len(payload))
-            self._close_given = True
+            self._total_queued += rfc6455.frame_size(len(payload))
+            self._close_queued = True
         self._end(closed_by_peer(code, payload[2:].decode()))
 
     def _received_text(self, frame: WSFrame) -> None:
@@ -326,7 +328,7 @@ class PicowsLink(AsyncioLink, WSListener):
             and self._over is None
         ):
             self._pong = None
-            self._given += rfc6455.frame_size(len(pong))
+            self._total_queued += rfc6455.frame_size(len(pong))
             websocket.send_pong(pong)
 
     async def _wait_disconnected(self, websocket: WSTransport) -> None:
@@ -335,9 +337,9 @@ class PicowsLink(AsyncioLink, WSListener):
             await websocket.wait_disconnected()
         except Exception as error:  # noqa: BLE001 - the end was already reported
             if raised_by_caller(error, "picows", "uvloop", package_of_loop()):
-                self.report(error)
+                self.pass_to_loop(error)
         finally:
-            self.closed()
+            self.on_socket_closed()
 
     def _protocol_error(self, how: str, code: WSCloseCode = WSCloseCode.PROTOCOL_ERROR) -> None:
         """End the WebSocket after a protocol error that picows does not detect."""
@@ -351,8 +353,8 @@ class PicowsLink(AsyncioLink, WSListener):
     def _send_close(self, code: int, reason: str) -> None:
         if self._websocket is not None and not self._websocket.is_close_frame_sent:
             words = reason.encode()
-            self._given += rfc6455.frame_size(2 + len(words))
-            self._close_given = True
+            self._total_queued += rfc6455.frame_size(2 + len(words))
+            self._close_queued = True
             self._websocket.send_close(WSCloseCode(code), words)
 
 

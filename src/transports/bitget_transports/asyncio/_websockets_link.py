@@ -26,8 +26,10 @@ from ._link import AsyncioLink
 class WebsocketsLink(AsyncioLink):
     """One WebSocket, framed by websockets."""
 
-    def __init__(self, driver: Driver, number: int, on_gone: Callable[[AsyncioLink], None]) -> None:
-        super().__init__(driver, number, on_gone)
+    def __init__(
+        self, driver: Driver, number: int, on_finished: Callable[[AsyncioLink], None]
+    ) -> None:
+        super().__init__(driver, number, on_finished)
         self._websocket = WebSocket(self._target, driver.max_message)
         self._handshake_over = asyncio.Event()
         """Set when the handshake has succeeded or failed."""
@@ -76,24 +78,24 @@ class WebsocketsLink(AsyncioLink):
             try:
                 self._websocket.end_of_stream()
             except BaseException as error:  # noqa: BLE001 - given to the loop
-                self.failed(error)
+                self.abort_with(error)
 
     def report_end(self) -> None:
         websocket = self._websocket
         websocket.end_of_stream()
         self._handshake_over.set()
-        self.closed()
+        self.on_socket_closed()
         if websocket.opened:
-            why = self._lost_by and connection_broken(self._lost_by)
+            why = self._transport_error and connection_broken(self._transport_error)
             self._driver.lost(self._number, why or websocket.end_reason or "")
 
     # --- methods of `Link` ---
 
     def write(self, text: str, ids: tuple[str, ...]) -> None:
-        data = b"" if self._lost else self._websocket.encode(text)
+        data = b"" if self._transport_lost else self._websocket.encode(text)
         if data:
             cast("asyncio.Transport", self._transport).write(data)
-        self.wrote(ids, len(data))
+        self.record_write(ids, len(data))
 
     def hang_up(self, code: int, reason: str) -> None:
         if self._websocket.opened and self._transport is not None:
@@ -128,8 +130,8 @@ class WebsocketsLink(AsyncioLink):
         transport.set_write_buffer_limits(high=1)
 
     def _put(self, data: bytes) -> None:
-        if data and self._transport is not None and not self._lost:
-            self._given += len(data)
+        if data and self._transport is not None and not self._transport_lost:
+            self._total_queued += len(data)
             self._transport.write(data)
 
     def process(self, part: bytes) -> None:

@@ -433,7 +433,7 @@ class Channel:
         waiter = Waiter(_no_wake, ReleasingOrders(self._driver, orders))
         try:
             while True:
-                more = self._driver.take_orders(waiter, timeout, policy)
+                more = self._driver.submit_orders(waiter, timeout, policy)
                 if more:
                     self._driver.run_once(self._driver.now())
                 if waiter.outcomes:
@@ -442,7 +442,7 @@ class Channel:
                     continue
                 elif waiter.orders is None and not waiter.expected:
                     return
-                elif not waiter.expected and not router.core.in_flight and router.taking:
+                elif not waiter.expected and not router.core.in_flight and router.takes_cancels:
                     # Nothing in flight can free a place, and only the caller can read the outcomes
                     # that fill all places: waiting here would never end.
                     raise NoRoom(

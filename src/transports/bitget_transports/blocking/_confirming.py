@@ -48,7 +48,7 @@ class Confirming:
             self._arrive(waiter)
             return waiter.finals.popleft()
         finally:
-            self._confirmer.leave(waiter)
+            self._confirmer.stop_waiting(waiter)
 
     def confirm_many(self, outcomes: Iterable[Outcome]) -> Generator[Final]:
         """Like `confirm`, for all these outcomes at once; finals come as they arrive."""
@@ -60,7 +60,7 @@ class Confirming:
                 self._arrive(waiter)
                 yield from waiter.take()
         finally:
-            self._confirmer.leave(waiter)
+            self._confirmer.stop_waiting(waiter)
 
     def cancel_all(
         self,
@@ -103,17 +103,17 @@ class Confirming:
                             ended.add(final)
                             yield final.outcome, final
                 finally:
-                    confirmer.leave(waiter)
+                    confirmer.stop_waiting(waiter)
 
     def _cancel_by_symbol(self, request: RestRequest) -> None:
-        with self._confirmer.cancelling_by_symbol(request, self._driver.log) as asked:
-            headers = self._confirmer.signed(asked.request)
-            asked.answer = self._send(asked.request, headers)
+        with self._confirmer.cancelling_by_symbol(request, self._driver.log) as pending:
+            headers = self._confirmer.signed(pending.request)
+            pending.answer = self._send(pending.request, headers)
 
     def ask_time(self) -> None:
         """Request the exchange's time by REST. Then log in, with or without an answer."""
-        with self._confirmer.asking_time() as asked:
-            asked.answer = self._send(asked.request, {})
+        with self._confirmer.asking_time() as pending:
+            pending.answer = self._send(pending.request, {})
         self._driver.execute(lambda: self._driver.time_answered(self._confirmer.server_time))
 
     def _open_orders(self, listing: Listing) -> list[CancelOrder]:
@@ -123,9 +123,9 @@ class Confirming:
         """
         while not listing.complete:
             self._serve(clock() + listing.delay)
-            with listing.asking() as asked:
-                headers = self._confirmer.signed(asked.request)
-                asked.answer = self._send(asked.request, headers)
+            with listing.asking() as pending:
+                headers = self._confirmer.signed(pending.request)
+                pending.answer = self._send(pending.request, headers)
         return listing.orders
 
     def _arrive(self, waiter: FinalWaiter) -> None:
@@ -139,9 +139,9 @@ class Confirming:
                 self._serve_once(confirmer.until)
 
     def _ask(self, look_up: LookUp) -> None:
-        with self._confirmer.asking(look_up) as asked:
-            headers = self._confirmer.signed(asked.request)
-            asked.answer = self._send(asked.request, headers)
+        with self._confirmer.asking(look_up) as pending:
+            headers = self._confirmer.signed(pending.request)
+            pending.answer = self._send(pending.request, headers)
 
     def _serve(self, until: float) -> None:
         """Serve the connection until this time."""

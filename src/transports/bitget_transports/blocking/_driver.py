@@ -162,7 +162,7 @@ class BlockingDriver(Driver):
                 self._serve(deadline if deadline < self.until else self.until)
                 if (now := self.now()) < self.until:
                     self.arrivals.restart()
-                elif self.arrivals.settled(1):
+                elif self.arrivals.timers_may_fire(1):
                     self.fire(now)
             if self.unusable is _IN_USE:
                 self.unusable = ""
@@ -213,11 +213,11 @@ class BlockingDriver(Driver):
             self.mark_interrupted(error)
             raise
 
-    def take_orders(self, waiter: Waiter, timeout: float | None, policy: Policy | None) -> bool:
+    def submit_orders(self, waiter: Waiter, timeout: float | None, policy: Policy | None) -> bool:
         self.check_free()
         self.unusable = _IN_USE
         try:
-            more = super().take_orders(waiter, timeout, policy)
+            more = super().submit_orders(waiter, timeout, policy)
             self.release()
         except BaseException as error:
             # The iterator of the orders runs before a step begins: what it raises changes nothing.
@@ -315,10 +315,10 @@ class BlockingDriver(Driver):
             return
         interrupted: BaseException | None = None
         try:
-            with rest.asking(cancel) as asked:
-                headers = rest.headers(cancel, asked)
+            with rest.asking(cancel) as pending:
+                headers = rest.headers(cancel, pending)
                 try:
-                    asked.answer = send(cancel.request, headers)
+                    pending.answer = send(cancel.request, headers)
                 except BaseException as error:
                     interrupted = error
                     raise

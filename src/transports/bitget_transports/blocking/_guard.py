@@ -91,7 +91,7 @@ def guard(
         yield driver.guard
         driver.finish()
     except BaseException:
-        driver.leave()
+        driver.stop_without_disarming()
         raise
     finally:
         if serving.ident is not None:
@@ -147,7 +147,7 @@ class _Driver(GuardDriver):
             self._until(lambda: self.stopped is not None)
             self.check_stopped()
 
-    def leave(self) -> None:
+    def stop_without_disarming(self) -> None:
         """End at once, and leave the countdown on."""
         with self._news:
             self.stop(disarm=False)

@@ -58,18 +58,20 @@ class SocketLink:
         """Is notified of each change of the socket, and of its end."""
         self._target = driver.account.target
         self._via = self._target.proxy if sock is None else None
-        """The proxy, until it has connected to the exchange."""
+        """The proxy, for error messages. None once its tunnel is open: later errors are the
+        exchange's.
+        """
         self._websocket = WebSocket(self._target, driver.max_message)
         self._opening: Generator[int | None] | None = self._open(sock)
         self._opening_wants: int | None = 0
         self._dial: Dial | None = None
-        """The race of the host's addresses; None before it, and for a socket that was given."""
+        """The race of the host's addresses; None before it begins, and with `sock=`."""
         self._unprocessed = Unprocessed()
         self._out = b""
-        self._given = 0
-        """The number of bytes that were queued for writing so far."""
+        self._total_queued = 0
+        """The number of bytes queued for writing so far, sent or not."""
         self._last: tuple[tuple[str, ...], int, int] = ((), 0, 0)
-        """The ids and the size of the last frame, and `_given` at its end."""
+        """The ids and the size of the last frame, and `_total_queued` at its end."""
         self._tls = False
         self._broken: str | None = None
         """Why the socket failed."""
@@ -129,8 +131,8 @@ class SocketLink:
     def write(self, text: str, ids: tuple[str, ...]) -> None:
         data = self._websocket.encode(text)
         self._out += data
-        self._given += len(data)
-        self._last = (ids, len(data), self._given)
+        self._total_queued += len(data)
+        self._last = (ids, len(data), self._total_queued)
         self._flush()
         if not data:
             # The peer has closed: the end is about to be reported.
@@ -142,7 +144,7 @@ class SocketLink:
         if not size:
             return ids
         # TLS may have written a part of a frame that `send` did not report as written.
-        if not ids or self._tls or len(self._out) < size + self._given - end:
+        if not ids or self._tls or len(self._out) < size + self._total_queued - end:
             return ()
         self._out = b""
         self._broken = self._broken or "an unsent frame was taken back"
@@ -331,7 +333,7 @@ class SocketLink:
 
     def _put(self, data: bytes) -> None:
         self._out += data
-        self._given += len(data)
+        self._total_queued += len(data)
 
     def _flush(self) -> None:
         """Write as much as possible without waiting, and keep the rest."""

@@ -141,8 +141,8 @@ class _View:
                 self.lapsed = True
                 screen.data("lapsed")
                 screen.say(
-                    "LAPSED: the exchange may have cancelled all orders of the account, and may "
-                    "not cancel orders that are placed from now on",
+                    "LAPSED: the exchange may have cancelled all orders of the account, and orders "
+                    "placed from now on may be unprotected",
                     "bold red",
                 )
             case Stopped():

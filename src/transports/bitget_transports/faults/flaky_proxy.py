@@ -59,7 +59,7 @@ class FlakyProxy:
         self._running = False
         self.connections = 0
         """How many connections were accepted."""
-        self.befallen: Counter[NetworkFault] = Counter()
+        self.applied: Counter[NetworkFault] = Counter()
         """How many faults were applied, by kind."""
 
     @property
@@ -234,7 +234,7 @@ class _Wire:
 
     def apply(self, fault: NetworkFault, way: Way) -> None:
         """Apply a fault now."""
-        self._proxy.befallen[fault] += 1
+        self._proxy.applied[fault] += 1
         pipe = self._pipes[way]
         pipe.fault = None
         if fault is NetworkFault.STALL:
