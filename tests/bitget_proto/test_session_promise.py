@@ -378,7 +378,7 @@ def linked(life: Life) -> bool:
 
 
 class Life(RuleBasedStateMachine):
-    """One session's life after another, and whatever befalls it. Half of them start from up."""
+    """One session's life after another, and whatever happens to it. Half of them start from up."""
 
     dialect = Dialect.CLASSIC
     orders = ORDERS

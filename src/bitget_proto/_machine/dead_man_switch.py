@@ -290,7 +290,7 @@ class DeadManSwitch:
                 until = min(until, deadline)
         return Wait(until, Timer.COUNTDOWN)
 
-    # --- inside ---
+    # --- private ---
 
     def _fire(self, now: float) -> None:
         """Note what is late, and what has ended."""

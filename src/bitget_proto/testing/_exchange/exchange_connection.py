@@ -304,7 +304,7 @@ class ExchangeConnection:
             return Wait(until=self._lifetime_at, timer=Timer.LIFETIME)
         return Wait(until=None, timer=None)
 
-    # --- inside ---
+    # --- private ---
 
     def _cancel_requested(self, request: CancelRequest | BatchRequest) -> None:
         limit = self._config.max_in_flight

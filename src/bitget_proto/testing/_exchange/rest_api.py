@@ -129,7 +129,7 @@ class RestApi:
             return 200, answer[1][: len(answer[1]) // 2]
         return answer
 
-    # --- inside ---
+    # --- private ---
 
     def _data(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes, now: float

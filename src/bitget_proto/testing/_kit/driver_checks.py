@@ -203,7 +203,7 @@ class DriverChecks:
         """Check that every cancel has its outcome."""
         assert not self.open, f"closed without an outcome for {sorted(self.open)}"
 
-    # --- inside ---
+    # --- private ---
 
     def _tick(self, call: str, now: float) -> None:
         if not isinstance(now, (float, int)) or not -inf < now < inf:

@@ -166,7 +166,7 @@ class DriverThread:
         places = [f"{one.name}() ({Path(one.filename).name}, line {one.lineno})" for one in shown]
         return "; its thread is in " + ", called by ".join(reversed(places)) if places else ""
 
-    # --- inside ---
+    # --- private ---
 
     def _make_and_run(self) -> None:
         try:

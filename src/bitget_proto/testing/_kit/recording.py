@@ -254,7 +254,7 @@ class Recording:
         self._step(call, now, describe_output(output))
         self.changed()
 
-    # --- inside ---
+    # --- private ---
 
     def _check_thread(self, call: str) -> None:
         thread = threading.get_ident()

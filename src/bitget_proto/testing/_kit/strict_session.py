@@ -201,7 +201,7 @@ class StrictSession(Session):
             self._checks.ended()
         return output
 
-    # --- inside ---
+    # --- private ---
 
     def _reported(self, call: str, number: int) -> None:
         """Note that the result of a REST request was reported."""

@@ -351,7 +351,7 @@ class Peer:
         self.end_of_stream()
         self.read_for(self.patience)
 
-    # --- inside ---
+    # --- private ---
 
     @property
     def _listening(self) -> socket.socket:

@@ -179,7 +179,7 @@ class Wire(Generic[_T]):
                 assert isinstance(output, ConnectionDropped)
         self.due = inf if output.until is None else output.until
 
-    # --- inside ---
+    # --- private ---
 
     def _deliver(self) -> None:
         self.link.receive(self._to_exchange.popleft()[1], self._clock.now)

@@ -259,7 +259,7 @@ class Confirmer:
             self.stamp_refused()
         return attrs.evolve(reply, reason=self.account.redactor.hide(reply.reason))
 
-    # --- inside ---
+    # --- private ---
 
     def _advance(self) -> None:
         """Deliver what the reconciler has found out, and note what it asks next."""

@@ -209,7 +209,7 @@ class GuardDriver:
                 f"the countdown could not be turned off: {stopped.detail}. {self._may_fire()}"
             )
 
-    # --- inside ---
+    # --- private ---
 
     def _may_fire(self) -> str:
         return (

@@ -362,7 +362,7 @@ class OutcomeRouter:
         for wake in listeners:
             wake()
 
-    # --- inside ---
+    # --- private ---
 
     def _pop_oldest(self) -> Event | SessionEvent:
         event = self._events[0][1]

@@ -71,7 +71,7 @@ class Tunnel:
         """Give up: no more bytes follow."""
         self._steps.close()
 
-    # --- inside ---
+    # --- private ---
 
     def _advance(self) -> None:
         try:

@@ -195,7 +195,7 @@ class HttpxWebSocket:
             reset_when_closed(sock)
         self.hang_up(1001, "")
 
-    # --- inside ---
+    # --- private ---
 
     def _connect(self, client: HttpClient) -> Any:
         meter = self._meter

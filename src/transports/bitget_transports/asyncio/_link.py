@@ -285,7 +285,7 @@ class AsyncioLink(asyncio.BufferedProtocol, ABC):
         """Take a turn, or resume reading, in the next iteration of the loop."""
         self._turn = asyncio.get_running_loop().call_soon(self._next_turn)
 
-    # --- inside ---
+    # --- private ---
 
     def _next_turn(self) -> None:
         """Process the next part. Resume reading only if nothing was waiting: uvloop would otherwise

@@ -249,7 +249,7 @@ class PicowsLink(AsyncioLink, WSListener):
             self._send_close(code, reason)
             self.abort_after_close_timeout()
 
-    # --- inside ---
+    # --- private ---
 
     def _read(self, websocket: WSTransport, frame: WSFrame) -> None:
         kind = frame.msg_type

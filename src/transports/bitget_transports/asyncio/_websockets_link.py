@@ -104,7 +104,7 @@ class WebsocketsLink(AsyncioLink):
         else:
             self.abort()
 
-    # --- inside ---
+    # --- private ---
 
     async def _start_tls(self, tls: ssl.SSLContext, host: str) -> None:
         """Start TLS on the plain transport, whose buffer limit is already set. If

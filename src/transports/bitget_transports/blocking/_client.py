@@ -404,7 +404,7 @@ class Channel:
             self._driver.run_once(inf)
         self._driver.stop()
 
-    # --- inside ---
+    # --- private ---
 
     def _cancel(
         self,

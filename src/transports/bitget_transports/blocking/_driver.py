@@ -304,7 +304,7 @@ class BlockingDriver(Driver):
         if watched in self._alive:
             self._alive.remove(watched)
 
-    # --- inside ---
+    # --- private ---
 
     def _ask_rest(self) -> None:
         """Send the REST request, wait for its answer, and report it."""

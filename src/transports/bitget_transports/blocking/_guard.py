@@ -153,7 +153,7 @@ class _Driver(GuardDriver):
             self.stop(disarm=False)
             self._news.notify_all()
 
-    # --- inside ---
+    # --- private ---
 
     def _until(self, done: Callable[[], bool]) -> None:
         self._news.notify_all()

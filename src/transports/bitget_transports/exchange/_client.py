@@ -169,7 +169,7 @@ class Client(asyncio.Protocol):
                 timer.cancel()
         self.left.set()
 
-    # --- inside ---
+    # --- private ---
 
     def _guarded(self, step: Callable[[Unpack[_Given]], None], *given: *_Given) -> None:
         try:

@@ -164,7 +164,7 @@ class Victim:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._socket.close()
 
-    # --- inside ---
+    # --- private ---
 
     def _receive(self) -> None:
         while True:
