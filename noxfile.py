@@ -87,7 +87,7 @@ def slow(session: nox.Session) -> None:
     install(session, "-e", ".[test]", "--group", "bench", "--group", "examples")
     others = ("tests/examples", "tests/bitget_transports/test_byo.py", "tests/test_benchmarks.py")
     session.run("pytest", "-n", "4", "-q", *others)
-    session.run("pytest", "-n", "4", "-q", "-m", "slow", *session.posargs)
+    session.run("pytest", "-n", "8", "-q", "-m", "slow", *session.posargs)  # they mostly wait
     session.run("python", "-W", "error", "-m", "tests.chaos.days")
     for example in sorted(Path("examples").glob("*.py")):
         if example.stem == "on_glib":  # has a session of its own
