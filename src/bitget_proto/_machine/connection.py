@@ -386,8 +386,9 @@ class Connection:
     def send(self, text: str, now: float) -> None:
         """Queue a frame of your own, such as a subscription or a new order. Then drain `poll`.
 
-        It is sent after the login. Its answer is an `Unrecognised` event, or an `ExchangeError` if
-        the answer names no request. Answers are matched by id alone. So the `id` of a trade request
+        It is sent after the login. An answer is an event: `Subscribed` or `SubscribeRefused` for a
+        subscription to orders, `ExchangeError` if it is an error without an id, and otherwise
+        `Unrecognised`. Answers are matched by id alone. So the `id` of a trade request
         (`op` "trade") must not be the id of a cancel, and no later cancel may use it: the last
         1,024 ids are remembered. While both cancels and your frames are queued, every tenth frame
         is one of yours. No event reports that a frame was sent. `close` drops unsent frames, unless

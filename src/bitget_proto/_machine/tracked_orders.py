@@ -134,7 +134,7 @@ class TrackedOrders:
         return order.order_id is not None or self._unique
 
     def add(self, tracked: Tracked) -> None:
-        """Add an order. If its ids do not name exactly one order, settle it at once."""
+        """Add an order. The caller settles it at once if `is_named` is false for it."""
         self.all[tracked.number] = tracked
         self._index(tracked)
 

@@ -417,4 +417,4 @@ class OutcomeRouter:
 
 
 def _do_nothing() -> None:
-    """Nothing waits for the end."""
+    """The default `on_end`."""
