@@ -182,8 +182,8 @@ class Codec:
         `inst_types` are the product lines, by default all. Unified accounts have one subscription
         for all product lines, so `inst_types` has no effect there.
 
-        Raises: ValidationError if there are no product lines, for anything other than `InstType`s,
-        and on classic accounts for a product line that only unified accounts have.
+        Raises: ValidationError if there are no product lines, for anything other than `InstType`
+        members, and on classic accounts for a product line that only unified accounts have.
         """
         if inst_types is not None:
             given = list(inst_types) if isinstance(inst_types, Iterable) else []

@@ -55,10 +55,10 @@ class ExchangeLinks:
 
     def __init__(self, trading: Trading) -> None:
         self.trading = trading
-        self.faults = FaultQueue(frozenset(Fault))
-        self.login_faults = FaultQueue(AT_LOGIN)
-        self.logins = Logins()
-        self.behaviour = Behaviour()
+        self.faults: FaultQueue[Fault] = FaultQueue(frozenset(Fault))
+        self.login_faults: FaultQueue[Fault] = FaultQueue(AT_LOGIN)
+        self.logins: Logins = Logins()
+        self.behaviour: Behaviour = Behaviour()
         """The behaviour of a link that has none of its own."""
 
         self.open: dict[ScriptedLink, None] = {}
