@@ -450,6 +450,14 @@ def test_a_look_up_that_is_not_answered_in_time_counts_as_failed() -> None:
     assert drain(rec, 12.0) == ([], [], Wait(None, None))
 
 
+def test_a_look_up_that_fails_after_its_timeout_is_not_counted_twice() -> None:
+    rec = tracking(ORDER)
+    late = look_up(rec, 0.0)
+    rec.handle_timeout(10.0)
+    rec.failed(late.number, "reset", 10.5)
+    assert drain(rec, 10.5) == ([], [], Wait(11.0, Timer.LOOK_UP))
+
+
 def test_a_late_no_such_order_is_evidence_and_asks_nothing_twice() -> None:
     rec = tracking(ORDER, up=True)
     late = look_up(rec, 2.0)

@@ -44,7 +44,14 @@ from bitget_proto import (
     sign_login,
 )
 from bitget_proto._trace.recorder import RecordedSession
-from bitget_proto.testing import DriverError, Pair, SessionPair, StrictConnection
+from bitget_proto.testing import (
+    DriverError,
+    Pair,
+    RestFault,
+    ScriptedExchange,
+    SessionPair,
+    StrictConnection,
+)
 
 from .driving import LOGGED_IN, LOGIN, ORDER, OTHER_ORDER, drain, outputs, reply
 
@@ -706,6 +713,22 @@ def test_every_session_command_is_replayed_with_all_arguments() -> None:
     session.close(0.5, queued="send", within=2)
     assert (steps(lines)[-1]["queued"], steps(lines)[-1]["within"]) == ("send", 2)
     pair.run(100.0)
+    assert replay(lines) is None
+
+
+def test_what_became_of_rest_requests_is_replayed() -> None:
+    lines: list[str] = []
+    session = record(Session(SessionConfig(rest_after=1.0), jitter=lambda: 0.25), lines.append)
+    pair = SessionPair(session, ScriptedExchange([ORDER]))
+    pair.refuse_dials = True
+    pair.start()
+    for fault in (None, RestFault.CUT_AFTER):
+        pair.exchange.inject_rest(fault)
+        id = pair.cancel(ORDER)
+        pair.run(3.0)
+        assert pair.outcomes[id].by_rest == (1,)
+    called = [step["call"] for step in steps(lines)]
+    assert (called.count("rest_replied"), called.count("rest_failed")) == (1, 1)
     assert replay(lines) is None
 
 

@@ -220,6 +220,11 @@ def test_a_fault_applies_to_one_request(fault: RestFault, status: int | None, ac
     assert (None if answer is None else answer[0]) == status
     assert (SPOT in exchange.live) is not acts
     assert get(exchange, ONE_SPOT, orderId="1")[0] == 200
+    # The same applies to a request that is refused: this order has ended, or its symbol is wrong.
+    exchange.inject_rest(fault)
+    wrong = json.dumps({"symbol": "ETHUSDT", "orderId": "1"}).encode()
+    answer = exchange.rest("POST", path, {}, wrong, 2.0)
+    assert (None if answer is None else answer[0]) == status
 
 
 def test_a_fault_is_a_rest_fault() -> None:

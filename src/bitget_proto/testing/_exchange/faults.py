@@ -92,7 +92,9 @@ class Fault(Enum):
 
 @set_module("bitget_proto.testing")
 class RestFault(Enum):
-    """A fault of one REST request. Unless stated otherwise, the exchange acts on the request."""
+    """A fault of one REST request. Unless stated otherwise, the exchange acts on the request, or
+    refuses it.
+    """
 
     DOWN = "down"
     """The connection is cut without an answer, and the exchange does not act on the request."""

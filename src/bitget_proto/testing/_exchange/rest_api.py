@@ -114,8 +114,9 @@ class RestApi:
             return self._envelope(429, "429", "Too Many Requests", None, now)
         try:
             data = self._data(method, target, headers, body, now)
+            answer = self._envelope(200, "00000", "success", data, now)
         except Refused as refused:
-            return self._envelope(refused.status, refused.code, refused.message, None, now)
+            answer = self._envelope(refused.status, refused.code, refused.message, None, now)
         match fault:
             case RestFault.CUT_AFTER:
                 return None
@@ -123,11 +124,10 @@ class RestApi:
                 return self._envelope(500, "40010", "Request timed out", None, now)
             case RestFault.EMPTY:
                 return 200, b""
+            case RestFault.CUT_IN_HALF:
+                return 200, answer[1][: len(answer[1]) // 2]
             case _:
-                answer = self._envelope(200, "00000", "success", data, now)
-        if fault is RestFault.CUT_IN_HALF:
-            return 200, answer[1][: len(answer[1]) // 2]
-        return answer
+                return answer
 
     # --- private ---
 
