@@ -21,7 +21,7 @@ from .set_module import set_module
 class Evidence(DescribedEnum):
     """What showed the state of an order."""
 
-    PUSH = "push", "A push of the channel of orders."
+    PUSH = "push", "A push of the orders channel."
     LOOK_UP = "look-up", "The answer to a look-up of this order."
     OPEN_ORDERS = "open orders", "A page of the open orders."
     HISTORY = "history", "A page of the orders that have ended."
@@ -35,7 +35,7 @@ class WhyUnknown(DescribedEnum):
     AMBIGUOUS_ID = (
         "ambiguous id",
         (
-            "It has only a `client_oid`, which names an order only while the order is open: "
+            "It has only a `client_oid`, which does not identify an order that may have ended: "
             "another order may have the same one."
         ),
     )

@@ -46,7 +46,7 @@ class Timer(DescribedEnum):
     REST = (
         "REST",
         (
-            "When a cancel that no link has taken may go by REST. No deadline expires: draining is "
+            "When a cancel that no link can send may be sent by REST. No deadline expires: draining is "
             "enough."
         ),
     )
