@@ -54,7 +54,7 @@ def _soon(flavour: Flavour, monkeypatch: pytest.MonkeyPatch) -> None:
     if flavour is not Flavour.BLOCKING:
         soon = partial(Reconciler, ReconcilerConfig(settle=0.2))
         monkeypatch.setattr(confirmer, "Reconciler", soon)
-        monkeypatch.setattr(confirmer, "_FIRST_DELAY", 0.01)
+        monkeypatch.setattr(confirmer, "_FIRST_DELAY", 0.02)
 
 
 @pytest.fixture(autouse=True)

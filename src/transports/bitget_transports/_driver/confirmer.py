@@ -68,8 +68,8 @@ executes it "asynchronously", and REST may be about a second behind."""
 _ATTEMPTS = 5
 """How many times a page of open orders is requested at most. Our choice."""
 
-_FIRST_DELAY = 0.1
-"""Half of the wait before the second attempt, in seconds. Each further wait is twice as long."""
+_FIRST_DELAY = 0.2
+"""The wait before the second attempt, in seconds. Each further wait is twice as long."""
 
 
 class FinalWaiter:
@@ -100,7 +100,7 @@ class Confirmer:
         self.report: Callable[[Final], object] = _do_nothing
         """Called with each `Final`, after it was delivered."""
         self.exchange_time: Callable[[], float | None] = _do_nothing
-        """Returns the exchange's time if it is used in place of the wall clock."""
+        """Returns the exchange's time; None while the wall clock is used instead."""
         self.stamp_refused: Callable[[], object] = _do_nothing
         """Called when the exchange refused the timestamp of a request."""
         self.server_time: tuple[float, float] | None = None
@@ -345,7 +345,7 @@ class Listing:
             raise RestFailed(
                 f"the open orders could not be read after {_ATTEMPTS} attempts: {reason}"
             )
-        self.delay = _FIRST_DELAY * 2**self._failures
+        self.delay = _FIRST_DELAY * 2 ** (self._failures - 1)
 
 
 class Ended:
