@@ -94,7 +94,7 @@ class CancelQueue(Generic[_C]):
         return None
 
     def batch(
-        self, first: _C, now: float, size: int, allowed_at: Callable[[_C], float] | None = None
+        self, first: _C, now: float, size: int, earliest: Callable[[_C], float] | None = None
     ) -> list[_C]:
         """Return `first` and other cancels that fit into its frame, at most `size`.
 
@@ -114,7 +114,7 @@ class CancelQueue(Generic[_C]):
                 and alike is by_order_id
                 and name not in names
                 and _fits(cancel.order)
-                and (allowed_at is None or allowed_at(cancel) <= now)
+                and (earliest is None or earliest(cancel) <= now)
             ):
                 batch.append(cancel)
                 names.add(name)
@@ -132,8 +132,8 @@ class CancelQueue(Generic[_C]):
             for cancel in self._ranks[rank].values()
         ]
 
-    def first_open(self, now: float, allowed_at: Callable[[_C], float]) -> tuple[_C | None, float]:
-        """Return the first unexpired cancel that may be sent now, and its `allowed_at` time.
+    def first_open(self, now: float, earliest: Callable[[_C], float]) -> tuple[_C | None, float]:
+        """Return the first unexpired cancel that may be sent now, and its `earliest` time.
 
         If there is none, return None and the earliest time found. An order that has to wait does
         not block the others: up to 200 waiting orders of each rank are examined.
@@ -145,7 +145,7 @@ class CancelQueue(Generic[_C]):
             waiting: set[object] = set()
             for cancel in rank.values():
                 if now < cancel.deadline:
-                    at = allowed_at(cancel)
+                    at = earliest(cancel)
                     if at <= now:
                         return cancel, at
                     soonest = min(soonest, at)

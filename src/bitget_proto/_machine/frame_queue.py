@@ -118,18 +118,18 @@ class FrameQueue:
         queue: CancelQueue[_C],
         first: _C,
         now: float,
-        allowed_at: Callable[[_C], float] | None = None,
+        earliest: Callable[[_C], float] | None = None,
     ) -> list[_C] | float:
         """Return the cancels of the next frame, or the time from which it may be sent.
 
-        The frame contains `first`, and may contain other cancels of `queue`. `allowed_at` says when
+        The frame contains `first`, and may contain other cancels of `queue`. `earliest` says when
         a cancel may be sent.
         """
         budget = self.budget
         if self._max_batch == 1 or budget is None:
             return [first]
         size = min(self._max_batch, budget.room(now))
-        batch = [first] if size == 1 else queue.batch(first, now, size, allowed_at)
+        batch = [first] if size == 1 else queue.batch(first, now, size, earliest)
         if len(batch) == 1 and (single := budget.allowed_at(now)) > now:
             return single
         return batch

@@ -4,8 +4,8 @@ Up to four orders that are due are looked up one by one. From five on, pages are
 reads the open orders and the history in parallel. An order that rounds repeatedly do not show is
 looked up alone.
 
-An order that the exchange says does not exist is doubted. A pass through the open orders that lacks
-it proves that it is not open. A pass through the history that begins `settle` seconds after that
+An order that the exchange says does not exist is doubted. A scan of the open orders that lacks
+it proves that it is not open. A scan of the history that begins `settle` seconds after that
 proves that it has not ended either, even if REST is behind.
 
 Rules for changes
@@ -36,7 +36,7 @@ _FIRST_RETRY, _LAST_RETRY = 1.0, 8.0
 """Seconds to wait after look-ups that showed nothing; they double. Our choice."""
 
 _PAGE_TRIES = 2
-"""Failures of a page after which its pass is given up. Our choice."""
+"""Failures of a page after which its scan is given up. Our choice."""
 
 
 def retry_after(tries: int) -> float:
@@ -46,7 +46,7 @@ def retry_after(tries: int) -> float:
 
 @attrs.define(eq=False)
 class PageScan:
-    """A pass through the open orders or the history, page by page."""
+    """A scan of the open orders or the history, page by page."""
 
     evidence: Evidence
     """OPEN_ORDERS or HISTORY."""
@@ -72,7 +72,7 @@ class PageScan:
     """When it may go on, or begin again."""
 
     doubts_from: float = -inf
-    """When it may begin again for doubted orders alone, so that one pass serves several."""
+    """When it may begin again for doubted orders alone, so that one scan serves several."""
 
     def start(self, *, for_round: bool) -> None:
         """Begin at the first page."""
@@ -85,7 +85,7 @@ class PageScan:
         )
 
     def stop(self) -> None:
-        """End the pass."""
+        """End the scan."""
         self.running = self.for_round = False
         self.tries = 0
 
@@ -140,25 +140,25 @@ class LookUpLine:
     # --- what is asked next ---
 
     def advance(self, now: float) -> None:
-        """Collect what is due, and begin the passes that are needed."""
+        """Collect what is due, and begin the scans that are needed."""
         while self.due.until <= now and (tracked := self.due.first()) is not None:
             self.ready[tracked.number] = tracked
             self.due.set(tracked, inf)
-        passes = (self.open_orders, self.history)
-        if any(one.running for one in passes):
+        scans = (self.open_orders, self.history)
+        if any(one.running for one in scans):
             return
-        if len(self.ready) >= _PAGES_FROM and all(one.not_before <= now for one in passes):
+        if len(self.ready) >= _PAGES_FROM and all(one.not_before <= now for one in scans):
             self.round, self.ready = self.ready, {}
             self.round_size = len(self.round)
-            for one in passes:
+            for one in scans:
                 one.start(for_round=True)
             return
-        for one in passes:
+        for one in scans:
             if self.doubts_due(one) <= now:
                 one.start(for_round=False)
 
     def doubts_due(self, one: PageScan) -> float:
-        """Return when a pass is due for a doubted order; infinity if none is."""
+        """Return when a scan is due for a doubted order; infinity if none is."""
         if not self.doubted:
             return inf
         since = [tracked.history_from for tracked in self.doubted.values()]
@@ -231,7 +231,7 @@ class LookUpLine:
             self.schedule(tracked, now + retry_after(tracked.tries))
 
     def doubt(self, tracked: Tracked, asked_at: float) -> None:
-        """Handle "no such order", which is a proof only together with both passes."""
+        """Handle "no such order", which is a proof only together with both scans."""
         if (
             asked_at >= tracked.settled_at
             and tracked.order.order_id is not None
@@ -278,7 +278,7 @@ class LookUpLine:
         return any(each.history_from <= one.begun for each in self.doubted.values())
 
     def _stop(self, one: PageScan, now: float) -> None:
-        """End a pass. If it is the second pass of a round, end the round."""
+        """End a scan. If it is the second scan of a round, end the round."""
         of_round = one.for_round
         one.stop()
         one.doubts_from = now + self._config.settle

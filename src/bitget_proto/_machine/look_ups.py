@@ -88,10 +88,10 @@ class LookUps:
         for line in self._lines.values():
             line.advance(now)
             earliest = min(earliest, line.due.until)
-            passes = (line.open_orders, line.history)
-            if not any(one.running for one in passes):
-                earliest = min(earliest, *map(line.doubts_due, passes))
-            for one in passes:
+            scans = (line.open_orders, line.history)
+            if not any(one.running for one in scans):
+                earliest = min(earliest, *map(line.doubts_due, scans))
+            for one in scans:
                 if one.running and not one.waiting:
                     at = self._allowed_at(line, one)
                     if at <= now:

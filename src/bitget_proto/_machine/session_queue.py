@@ -106,7 +106,7 @@ class SessionQueue:
 
     def next_by_rest(self, now: float) -> tuple[Cancel | None, float]:
         """Return the cancel to send by REST now, or None, and the time from which one may be."""
-        return self.waiting.first_open(now, self._rest_opens)
+        return self.waiting.first_open(now, self._rest_allowed_at)
 
     def first_without_link(self) -> list[Cancel]:
         """Return waiting cancels, among them the one whose time without a link ends first."""
@@ -154,7 +154,7 @@ class SessionQueue:
         """Return when a cancel may be sent, after earlier cancels of the same order."""
         return -inf if cancel.sent_at is None else self._spacing.allowed_at(cancel.order)
 
-    def _rest_opens(self, cancel: Cancel) -> float:
+    def _rest_allowed_at(self, cancel: Cancel) -> float:
         return max(cancel.rest_at, self.spaced_until(cancel))
 
 

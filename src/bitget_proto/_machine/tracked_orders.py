@@ -67,9 +67,9 @@ class Tracked:
     """The number of look-ups that showed nothing."""
 
     history_from: float = inf
-    """A pass through the history that begins at this time or later, and does not show the order,
-    proves that it does not exist. The time is `settle` seconds after the end of a pass through the
-    open orders that did not show it; infinity before such a pass."""
+    """A scan of the history that begins at this time or later, and does not show the order,
+    proves that it does not exist. The time is `settle` seconds after the end of a scan of the
+    open orders that did not show it; infinity before such a scan."""
 
     def learn(self, update: OrderUpdate, evidence: Evidence) -> None:
         """Keep the ids, the largest fill, and the average price that belongs to it."""
